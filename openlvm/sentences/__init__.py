@@ -1,0 +1,1 @@
+"""Visual sentences: which images they are made of, and how annotations become images."""

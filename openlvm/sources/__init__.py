@@ -1,0 +1,1 @@
+"""Datasets as they lie on disk, read as records; nothing here knows of codes."""
