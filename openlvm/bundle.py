@@ -1,0 +1,161 @@
+"""An LVM on disk: a tokenizer, a decoder, and lvm.json, which says how they belong together.
+
+lvm.json     format, image size, vocabulary, special ids, context, fingerprints of the tokenizer
+tokenizer/   config.json, model.safetensors
+decoder/     config.json, model.safetensors (a Hugging Face LlamaForCausalLM folder)
+README.md    the model card
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from openlvm.core.files import atomic_folder, read_json, write_json
+from openlvm.model.decoder import Decoder
+from openlvm.model.folder import load_decoder, save_decoder
+from openlvm.tokenizer.folder import load_tokenizer, save_tokenizer
+from openlvm.tokenizer.vqgan import VQGAN
+
+FORMAT = 1
+META, CARD = "lvm.json", "README.md"
+SPARE_IDS = 100  # vocabulary = K + 100, as in LVM: 8292 for 8192 codes
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecialIds:
+    """Ids that are no codes; None where the model has none (released LVM and DeLVM have none that are known)."""
+
+    bos: int | None = None
+    """Stands before the first image."""
+    eos: int | None = None
+    """Ends a sentence."""
+    pad: int | None = None
+    """Fills up."""
+
+    @classmethod
+    def after(cls, codebook_size: int) -> "SpecialIds":
+        """Ours: the three ids that follow the K codes."""
+        return cls(bos=codebook_size, eos=codebook_size + 1, pad=codebook_size + 2)
+
+
+def vocab_size_for(codebook_size: int) -> int:
+    """V of our decoders over K codes: room for the special ids and some to spare."""
+    return codebook_size + SPARE_IDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """An LVM in memory."""
+
+    tokenizer: VQGAN
+    decoder: Decoder
+    special: SpecialIds
+    context: int
+    """Positions the decoder was trained with, BOS included."""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """What lvm.json says besides: recipe, data, scores."""
+
+    def __post_init__(self):
+        codes, vocab = self.tokenizer.codebook_size, self.decoder.config.vocab_size
+        if vocab < codes:
+            raise ValueError(f"the decoder knows {vocab} ids, too few for the tokenizer's {codes} codes")
+        if self.context > self.decoder.config.context:
+            raise ValueError(
+                f"context={self.context} is more than the decoder's {self.decoder.config.context} positions"
+            )
+        for name, value in asdict(self.special).items():
+            if value is not None and not codes <= value < vocab:
+                raise ValueError(f"{name}={value} must be null or lie in {codes} .. {vocab - 1}, behind the codes")
+
+    @property
+    def images_in_context(self) -> int:
+        """S: images that fit into the context, given and drawn ones together."""
+        return (self.context - (self.special.bos is not None)) // self.tokenizer.codes_per_image
+
+
+def save_bundle(
+    at: Path | str,
+    *,
+    tokenizer: VQGAN,
+    decoder: Decoder,
+    special: SpecialIds,
+    card: str,
+    context: int | None = None,
+    meta: Mapping[str, Any] | None = None,
+    tokenizer_dtype: torch.dtype = torch.float32,
+    decoder_dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write an LVM into the folder `at`, whole or not at all; what was there is replaced.
+
+    Args:
+        card: text of README.md: data, license, recipe, scores.
+        context: positions, BOS included; by default the decoder's.
+        meta: JSON-able facts to keep in lvm.json.
+        tokenizer_dtype, decoder_dtype: of the stored weights; the fingerprints are those of the tokenizer as stored.
+    """
+    bundle = Bundle(
+        tokenizer=tokenizer,
+        decoder=decoder,
+        special=special,
+        context=decoder.config.context if context is None else context,
+        meta=meta or {},
+    )
+    with atomic_folder(at) as folder:
+        for part in ("tokenizer", "decoder"):
+            (folder / part).mkdir()
+        save_tokenizer(tokenizer, folder / "tokenizer", dtype=tokenizer_dtype)
+        save_decoder(decoder, folder / "decoder", dtype=decoder_dtype)
+        (folder / CARD).write_text(card)
+        stored = load_tokenizer(folder / "tokenizer")
+        write_json(folder / META, {"format": FORMAT, **_facts(bundle, stored), "meta": dict(bundle.meta)})
+
+
+def load_bundle(at: Path | str, *, device: torch.device | str = "cpu") -> Bundle:
+    """The LVM in the folder `at`.
+
+    Raises:
+        FileNotFoundError, ValueError: no bundle there, or parts that do not belong together; the message says which.
+    """
+    at = Path(at)
+    if not at.is_dir():
+        raise FileNotFoundError(f"no LVM bundle at {at}: there is no such folder")
+    stored = read_json(at / META, "LVM description")
+    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
+        given = stored.get("format") if isinstance(stored, dict) else None
+        raise ValueError(f"{at / META} has format {given!r}; this openlvm reads format {FORMAT}")
+    tokenizer, decoder = load_tokenizer(at / "tokenizer"), load_decoder(at / "decoder")
+    try:
+        bundle = Bundle(
+            tokenizer=tokenizer,
+            decoder=decoder,
+            special=SpecialIds(**{name: stored[name] for name in ("bos", "eos", "pad")}),
+            context=stored["context"],
+            meta=stored.get("meta", {}),
+        )
+        for name, found in _facts(bundle, tokenizer).items():
+            if stored[name] != found:
+                raise ValueError(f"its parts have {name} {found!r}, its {META} says {stored[name]!r}")
+    except KeyError as missing:
+        raise ValueError(f"{at / META} lacks {missing}; it is not a whole LVM description") from None
+    except ValueError as error:
+        raise ValueError(f"the LVM at {at} does not fit together: {error}. Save it again with save_bundle") from None
+    tokenizer.to(device), decoder.to(device)
+    return bundle
+
+
+def _facts(bundle: Bundle, tokenizer: VQGAN) -> dict[str, Any]:
+    """What lvm.json says and what can be checked against the parts."""
+    return {
+        "image_size": tokenizer.image_size,
+        "image_preparation": asdict(tokenizer.preparation),
+        "codes_per_image": tokenizer.codes_per_image,
+        "codebook_size": tokenizer.codebook_size,
+        "vocab_size": bundle.decoder.config.vocab_size,
+        "context": bundle.context,
+        **asdict(bundle.special),
+        "tokenizer_fingerprint": tokenizer.fingerprint,
+        "tokenizer_codes_fingerprint": tokenizer.codes_fingerprint,
+    }

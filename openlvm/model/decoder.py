@@ -1,0 +1,292 @@
+"""The autoregressive transformer: codes in, logits of the next code out.
+
+A Llama (arXiv 2302.13971) with the parameter names and the half-split rotary layout of Hugging Face's LlamaForCausalLM,
+so that its state dict is that model's. Knows nothing of images: a sentence is a row of codes.
+Letters beside the project's own: A heads, E head dim.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from openlvm.core.seeds import seed_of
+from openlvm.model.cache import KVCache
+
+INIT_STD = 0.02  # LLaMA's and LVM's initializer_range
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """The shape of a decoder, stated whole."""
+
+    vocab_size: int
+    """Codes and special ids, V."""
+    hidden_size: int
+    """Width, D."""
+    num_layers: int
+    """Blocks."""
+    num_heads: int
+    """Attention heads; each has its own keys and values."""
+    mlp_size: int
+    """Width inside a block's SwiGLU."""
+    context: int
+    """Largest number of positions, BOS included."""
+    rope_theta: float = 10_000.0
+    """Base of the rotary wavelengths."""
+    rms_eps: float = 1e-6
+    """Added to the mean square in the norms."""
+    attention_bias: bool = False
+    """Biases on q, k, v and o (DeLVM)."""
+    tie_embeddings: bool = False
+    """One table for the codes coming in and for the logits going out."""
+
+    def __post_init__(self):
+        if self.hidden_size % self.num_heads or self.head_dim % 2:
+            raise ValueError(
+                f"hidden_size={self.hidden_size} over num_heads={self.num_heads} must give an even whole number"
+            )
+
+    @property
+    def head_dim(self) -> int:
+        """E."""
+        return self.hidden_size // self.num_heads
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers that are learned."""
+        d, f, layers = self.hidden_size, self.mlp_size, self.num_layers
+        tables = (1 if self.tie_embeddings else 2) * self.vocab_size * d
+        biases = 4 * d if self.attention_bias else 0
+        return tables + layers * (4 * d * d + 3 * d * f + 2 * d + biases) + d
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps) * weight, in float32 (arXiv 1910.07467)."""
+
+    def __init__(self, size: int, eps: float):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """float [..., D] -> float [..., D]."""
+        return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(x.dtype)
+
+
+def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotary position, half-split: coordinate i turns together with i + E/2. x [B, A, T, E], tables [..., T, E / 2]."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
+
+
+class Attention(nn.Module):
+    """Causal attention of every position to itself and the ones before it."""
+
+    def __init__(self, config: DecoderConfig, layer: int):
+        super().__init__()
+        size = config.hidden_size
+        self.q_proj = nn.Linear(size, size, bias=config.attention_bias)
+        self.k_proj = nn.Linear(size, size, bias=config.attention_bias)
+        self.v_proj = nn.Linear(size, size, bias=config.attention_bias)
+        self.o_proj = nn.Linear(size, size, bias=config.attention_bias)
+        self.head_dim = config.head_dim
+        self.layer = layer
+
+    def forward(
+        self, x: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor], cache: KVCache | None, mask: Any
+    ) -> torch.Tensor:
+        """float [B, T, D] -> float [B, T, D]."""
+        rows, num_new, size = x.shape
+        shape = (rows, num_new, size // self.head_dim, self.head_dim)
+        query = rotate(self.q_proj(x).view(shape).transpose(1, 2), *rope)  # [B, A, T, E]
+        key = rotate(self.k_proj(x).view(shape).transpose(1, 2), *rope)  # [B, A, T, E]
+        value = self.v_proj(x).view(shape).transpose(1, 2)  # [B, A, T, E]
+        if cache is not None:
+            mixed = cache.attend(self.layer, query, key, value)
+        else:
+            mixed = attend(query, key, value, mask)
+        return self.o_proj(mixed.transpose(1, 2).reshape(rows, num_new, size))  # [B, T, D]
+
+
+def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: Any) -> torch.Tensor:
+    """Attention within rows, all [B, A, T, E]: causal, or as a bool mask or a FlexAttention BlockMask says."""
+    if mask is None or isinstance(mask, torch.Tensor):
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=mask is None)
+    from torch.nn.attention.flex_attention import flex_attention  # 0.3 s to import; only CUDA training comes here
+
+    return flex_attention(query, key, value, block_mask=mask)
+
+
+class MLP(nn.Module):
+    """SwiGLU (arXiv 2002.05202)."""
+
+    def __init__(self, config: DecoderConfig):
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.mlp_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.mlp_size, bias=False)
+        self.down_proj = nn.Linear(config.mlp_size, config.hidden_size, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """float [B, T, D] -> float [B, T, D]."""
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Block(nn.Module):
+    """Attention, then SwiGLU, each behind its norm and added to the stream."""
+
+    def __init__(self, config: DecoderConfig, layer: int):
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_eps)
+        self.self_attn = Attention(config, layer)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_eps)
+        self.mlp = MLP(config)
+
+    def forward(
+        self, x: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor], cache: KVCache | None, mask: Any
+    ) -> torch.Tensor:
+        """float [B, T, D] -> float [B, T, D]."""
+        x = x + self.self_attn(self.input_layernorm(x), rope, cache, mask)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Trunk(nn.Module):
+    """Everything below the logits; `model` in a state dict."""
+
+    cos: torch.Tensor
+    sin: torch.Tensor
+
+    def __init__(self, config: DecoderConfig):
+        super().__init__()
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_eps)
+        self.config = config
+        self.build_rope(self.embed_tokens.weight.device)
+
+    def build_rope(self, device: torch.device | str) -> None:
+        """Make the rotary tables, float32 [context, E / 2] each, on `device`; needed after building on "meta"."""
+        half = torch.arange(0, self.config.head_dim, 2, device=device).float() / self.config.head_dim
+        frequencies = 1.0 / self.config.rope_theta**half
+        angles = torch.outer(torch.arange(self.config.context, device=device).float(), frequencies)
+        self.register_buffer("cos", angles.cos(), persistent=False)
+        self.register_buffer("sin", angles.sin(), persistent=False)
+
+    def rope(self, positions: torch.Tensor | None, start: int, num_new: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows of the rotary tables: [T, E / 2], or [B, 1, T, E / 2] for positions given per row."""
+        context = self.config.context
+        if positions is None:
+            if start + num_new > context:
+                raise ValueError(f"{start + num_new} positions are more than the decoder's context of {context}")
+            return self.cos[start : start + num_new], self.sin[start : start + num_new]
+        if positions.ndim == 2:
+            positions = positions[:, None]
+        return self.cos[positions], self.sin[positions]
+
+
+class Decoder(nn.Module):
+    """Codes int64 [B, T] -> logits of the next code, float32 [B, T, V].
+
+    Args:
+        config: the shape.
+        seed: of the initial weights: N(0, 0.02), those that write into the stream divided by sqrt(2 * layers).
+    """
+
+    def __init__(self, config: DecoderConfig, *, seed: int = 0):
+        super().__init__()
+        self.config = config
+        self.model = Trunk(config)
+        if not config.tie_embeddings:
+            self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        if not self.model.embed_tokens.weight.is_meta:
+            self.initialize(seed)
+
+    @torch.no_grad()
+    def initialize(self, seed: int) -> None:
+        """Draw all weights anew, on the CPU, so that a seed means the same weights on every device."""
+        generator = torch.Generator().manual_seed(seed_of("decoder weights", seed))
+        for name, weight in self.named_parameters():
+            if name.endswith("bias"):
+                weight.zero_()
+            elif weight.ndim == 1:  # a norm
+                weight.fill_(1.0)
+            else:
+                writes = name.endswith(("o_proj.weight", "down_proj.weight"))
+                std = INIT_STD / math.sqrt(2 * self.config.num_layers) if writes else INIT_STD
+                weight.copy_(torch.randn(weight.shape, generator=generator) * std)
+
+    def hidden(
+        self,
+        codes: torch.Tensor,
+        *,
+        cache: KVCache | None = None,
+        mask: Any = None,
+        positions: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """What stands before the head.
+
+        Args:
+            codes: int64 [B, T].
+            cache: past positions; the T new ones are added to it.
+            mask: who sees whom, for packed rows; by default everyone sees itself and all before. Bool, broadcastable to
+                [B, A, T, T], true where seen (on any device), or a FlexAttention BlockMask (CUDA, compiled).
+            positions: int64 [T] or [B, T], 0 .. context - 1; by default counted on from the cache.
+
+        Returns:
+            float [B, T, D], normed.
+        """
+        if cache is not None and mask is not None:
+            raise ValueError("a cache is causal; give mask or cache, not both")
+        rope = self.model.rope(positions, cache.length if cache else 0, codes.shape[1])
+        x = self.model.embed_tokens(codes)  # [B, T, D]
+        for block in self.model.layers:
+            x = block(x, rope, cache, mask)  # [B, T, D]
+        if cache is not None:
+            cache.advance(codes.shape[1])
+        return self.model.norm(x)
+
+    def head(self, hidden: torch.Tensor, *, num_codes: int | None = None) -> torch.Tensor:
+        """Logits float32 [..., V] of `hidden` [..., D]; with num_codes=K only those of codes 0 .. K - 1, [..., K]."""
+        weight = self.model.embed_tokens.weight if self.config.tie_embeddings else self.lm_head.weight
+        return F.linear(hidden, weight if num_codes is None else weight[:num_codes]).float()
+
+    def forward(
+        self,
+        codes: torch.Tensor,
+        *,
+        cache: KVCache | None = None,
+        mask: Any = None,
+        positions: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """int64 [B, T] -> float32 [B, T, V]; arguments as in `hidden`."""
+        return self.head(self.hidden(codes, cache=cache, mask=mask, positions=positions))
+
+    def new_cache(self, *, rows: int, room: int) -> KVCache:
+        """An empty cache for `rows` rows of up to `room` positions, on the decoder's device and of its dtype."""
+        weight = self.model.embed_tokens.weight
+        shape = (rows, self.config.num_heads, room, self.config.head_dim)
+        keys, values = ([weight.new_empty(shape) for _ in self.model.layers] for _ in range(2))
+        return KVCache(keys, values)
+
+
+@torch.no_grad()
+def embedding_from_codebook(decoder: Decoder, vectors: torch.Tensor, *, generator: torch.Generator) -> None:
+    """Start the embedding rows of the K codes from the tokenizer's code vectors, so that like codes begin alike.
+
+    The vectors are centered, mapped to the decoder's width by a random matrix, and scaled to the std of all initial
+    weights. Only an initialization: nothing else is kept. (DeLVM keeps the codebook itself, frozen, behind a matrix.)
+
+    Args:
+        decoder: its first K embedding rows are replaced.
+        vectors: float [K, channels], the tokenizer's codebook.
+        generator: CPU generator of the random matrix.
+    """
+    table = decoder.model.embed_tokens.weight
+    if vectors.ndim != 2 or len(vectors) > len(table):
+        raise ValueError(f"code vectors must be [K, channels] with K <= {len(table)}, not {list(vectors.shape)}")
+    centered = vectors.detach().cpu().float() - vectors.detach().cpu().float().mean(0)
+    rows = centered @ torch.randn(vectors.shape[1], table.shape[1], generator=generator)  # [K, D]
+    table[: len(rows)] = (rows * (INIT_STD / rows.std())).to(table)

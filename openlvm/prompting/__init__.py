@@ -1,0 +1,1 @@
+"""Images in, images out: prompts, the engine that continues them, scoring, and the LVM facade."""

@@ -1,0 +1,309 @@
+"""The VQGAN: convolutional encoder, quantizer, convolutional decoder, in the layout of the weights LVM released.
+
+Esser et al., "Taming Transformers" (arXiv 2012.09841) without attention, as open-muse trained it: the parameter names
+and shapes are its, so released weights load by renaming alone. One addition, off for those: a linear *patch shortcut*
+around encoder and decoder, which k-means over patches initializes (docs/log.md, 2026-11-21). Letters: C code channels, h w grid.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from openlvm.core.images import ImagePreparation
+from openlvm.tokenizer.fsq import FiniteScalarQuantizer
+from openlvm.tokenizer.interface import check_codes, check_pixels, fingerprint_of
+from openlvm.tokenizer.vq import Quantized, VectorQuantizer, rows_of
+
+NORM_EPS = 1e-6  # of every GroupNorm in the released weights
+CODES_DEPEND_ON = ("encoder.", "quant_conv.", "quantize.", "patch_embed.")  # parameters named so decide the codes
+TRAINING_ONLY = ("quantize.ema_",)  # state that training needs and a shipped tokenizer does not
+
+
+@dataclass(frozen=True, kw_only=True)
+class VQGANConfig:
+    """Shape of a VQGAN; everything that decides its codes besides the weights."""
+
+    image_size: int
+    """Side of the square pictures, pixels."""
+    width: int
+    """Channels at full resolution."""
+    multipliers: tuple[int, ...]
+    """Channels at each resolution, in units of width; one halving between two entries, so f = 2^(entries - 1)."""
+    num_res_blocks: int = 2
+    """Residual blocks per resolution in the encoder; the decoder has one more."""
+    latent_channels: int
+    """Channels between encoder and quantizer (z_channels of the released config)."""
+    code_channels: int
+    """C, channels of a code vector; must be the number of levels with FSQ."""
+    codebook_size: int
+    """K; must be the product of the levels with FSQ."""
+    norm_groups: int = 32
+    """Groups of every GroupNorm; divides all channel counts."""
+    quantizer: Literal["vq", "fsq"] = "vq"
+    """Learned vectors, or finite scalar quantization."""
+    fsq_levels: tuple[int, ...] = ()
+    """Levels per channel, with FSQ only."""
+    patch_shortcut: bool = False
+    """Add a linear map around encoder and decoder, one patch a code; off in released weights."""
+    fit: Literal["squash", "crop"] = "crop"
+    """Image preparation: squash (LVM) or crop (DeLVM)."""
+    filter: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "bicubic"
+    """Resampling filter of the image preparation."""
+
+    def __post_init__(self):
+        if self.image_size % self.patch_size:
+            raise ValueError(f"image_size={self.image_size} is not divisible by {self.patch_size}, the size of a patch")
+        uneven = [c for c in (self.width * m for m in self.multipliers) if c % self.norm_groups]
+        if uneven:
+            raise ValueError(f"norm_groups={self.norm_groups} does not divide the channel counts {uneven}")
+        if self.quantizer == "fsq":
+            quantizer = FiniteScalarQuantizer(self.fsq_levels)
+            if (len(self.fsq_levels), quantizer.codebook_size) != (self.code_channels, self.codebook_size):
+                raise ValueError(
+                    f"fsq_levels={self.fsq_levels} mean code_channels={len(self.fsq_levels)} and "
+                    f"codebook_size={quantizer.codebook_size}, given {self.code_channels} and {self.codebook_size}"
+                )
+        elif self.fsq_levels:
+            raise ValueError(f"fsq_levels={self.fsq_levels} have no effect with quantizer='vq'")
+
+    @property
+    def patch_size(self) -> int:
+        """f: side of the square of pixels that one code stands for."""
+        return 2 ** (len(self.multipliers) - 1)
+
+    @property
+    def grid(self) -> int:
+        """Codes along one side."""
+        return self.image_size // self.patch_size
+
+
+def _norm(channels: int, groups: int) -> nn.GroupNorm:
+    return nn.GroupNorm(groups, channels, eps=NORM_EPS)
+
+
+def _conv3(channels_in: int, channels_out: int) -> nn.Conv2d:
+    return nn.Conv2d(channels_in, channels_out, 3, padding=1)
+
+
+class ResBlock(nn.Module):
+    """x + conv(silu(norm(conv(silu(norm(x)))))), with a 1x1 convolution on x where the width changes."""
+
+    def __init__(self, channels_in: int, channels_out: int, groups: int):
+        super().__init__()
+        self.norm1, self.conv1 = _norm(channels_in, groups), _conv3(channels_in, channels_out)
+        self.norm2, self.conv2 = _norm(channels_out, groups), _conv3(channels_out, channels_out)
+        if channels_in != channels_out:
+            self.nin_shortcut = nn.Conv2d(channels_in, channels_out, 1)
+        self.changes_width = channels_in != channels_out
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[B, channels_in, H, W] -> [B, channels_out, H, W]."""
+        y = self.conv1(F.silu(self.norm1(x)))
+        y = self.conv2(F.silu(self.norm2(y)))
+        return (self.nin_shortcut(x) if self.changes_width else x) + y
+
+
+class Downsample(nn.Module):
+    """Halves height and width; pads right and bottom only, as the released weights expect."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[B, D, H, W] -> [B, D, H/2, W/2]."""
+        return self.conv(F.pad(x, (0, 1, 0, 1)))
+
+
+class Upsample(nn.Module):
+    """Doubles height and width by repetition, then a convolution."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = _conv3(channels, channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[B, D, H, W] -> [B, D, 2H, 2W]."""
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class Level(nn.Module):
+    """The residual blocks of one resolution, then one step to the next resolution, if there is one."""
+
+    def __init__(self, widths: list[int], groups: int, step_name: str, step: nn.Module | None):
+        super().__init__()
+        self.block = nn.ModuleList(ResBlock(a, b, groups) for a, b in zip(widths, widths[1:], strict=False))
+        if step is not None:
+            self.add_module(step_name, step)
+        self.step = step_name if step is not None else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[B, D, H, W] -> [B, D', H', W']."""
+        for block in self.block:
+            x = block(x)
+        return x if self.step is None else self.get_submodule(self.step)(x)
+
+
+class Middle(nn.Module):
+    """Two residual blocks at the lowest resolution."""
+
+    def __init__(self, channels: int, groups: int):
+        super().__init__()
+        self.block_1, self.block_2 = ResBlock(channels, channels, groups), ResBlock(channels, channels, groups)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[B, D, h, w] -> [B, D, h, w]."""
+        return self.block_2(self.block_1(x))
+
+
+class Encoder(nn.Module):
+    """Pixels to latents."""
+
+    def __init__(self, config: VQGANConfig):
+        super().__init__()
+        widths = [config.width * m for m in config.multipliers]
+        last = len(widths) - 1
+        self.conv_in = _conv3(3, config.width)
+        self.down = nn.ModuleList()
+        for level, width in enumerate(widths):
+            before = widths[level - 1] if level else config.width
+            step = Downsample(width) if level < last else None
+            channels = [before] + [width] * config.num_res_blocks
+            self.down.append(Level(channels, config.norm_groups, "downsample", step))
+        self.mid = Middle(widths[-1], config.norm_groups)
+        self.norm_out = _norm(widths[-1], config.norm_groups)
+        self.conv_out = _conv3(widths[-1], config.latent_channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Pixels in 0..1 [B, 3, H, W] -> latents [B, latent_channels, h, w]."""
+        x = self.conv_in(x)
+        for level in self.down:
+            x = level(x)
+        return self.conv_out(F.silu(self.norm_out(self.mid(x))))
+
+
+class Decoder(nn.Module):
+    """Latents to pixels; `up[0]` is full resolution and runs last, as the released names have it."""
+
+    def __init__(self, config: VQGANConfig):
+        super().__init__()
+        widths = [config.width * m for m in config.multipliers]
+        self.conv_in = _conv3(config.latent_channels, widths[-1])
+        self.mid = Middle(widths[-1], config.norm_groups)
+        self.up = nn.ModuleList()
+        for level, width in enumerate(widths):
+            before = widths[min(level + 1, len(widths) - 1)]
+            step = Upsample(width) if level else None
+            channels = [before] + [width] * (config.num_res_blocks + 1)
+            self.up.append(Level(channels, config.norm_groups, "upsample", step))
+        self.norm_out = _norm(widths[0], config.norm_groups)
+        self.conv_out = _conv3(widths[0], 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Latents [B, latent_channels, h, w] -> pixels about 0..1 [B, 3, H, W]."""
+        x = self.mid(self.conv_in(x))
+        for level in reversed(self.up):
+            x = level(x)
+        return self.conv_out(F.silu(self.norm_out(x)))
+
+
+class VQGAN(nn.Module):
+    """A tokenizer (see `interface.Tokenizer`) that can be trained: pixels -> latents -> codes -> pixels."""
+
+    def __init__(self, config: VQGANConfig):
+        super().__init__()
+        self.config = config
+        self.preparation = ImagePreparation(size=config.image_size, fit=config.fit, filter=config.filter)
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        self.quant_conv = nn.Conv2d(config.latent_channels, config.code_channels, 1)
+        self.post_quant_conv = nn.Conv2d(config.code_channels, config.latent_channels, 1)
+        self.quantize: VectorQuantizer | FiniteScalarQuantizer
+        if config.quantizer == "vq":
+            self.quantize = VectorQuantizer(config.codebook_size, config.code_channels)
+        else:
+            self.quantize = FiniteScalarQuantizer(config.fsq_levels)
+        if config.patch_shortcut:
+            size = config.patch_size
+            self.patch_embed = nn.Conv2d(3, config.code_channels, size, stride=size)
+            self.patch_paint = nn.ConvTranspose2d(config.code_channels, 3, size, stride=size)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square, pixels."""
+        return self.config.image_size
+
+    @property
+    def codes_per_image(self) -> int:
+        """N."""
+        return self.config.grid**2
+
+    @property
+    def codebook_size(self) -> int:
+        """K."""
+        return self.config.codebook_size
+
+    def shipped_state(self) -> dict[str, torch.Tensor]:
+        """The tensors that make the tokenizer, without what only training needs."""
+        return {name: value for name, value in self.state_dict().items() if not name.startswith(TRAINING_ONLY)}
+
+    def _settings(self) -> dict[str, Any]:
+        return asdict(self.config)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all weights and settings."""
+        return fingerprint_of(self.shipped_state(), self._settings())
+
+    @property
+    def codes_fingerprint(self) -> str:
+        """Of the weights and settings that decide the codes."""
+        deciding = {k: v for k, v in self.shipped_state().items() if k.startswith(CODES_DEPEND_ON)}
+        return fingerprint_of(deciding, self._settings())
+
+    def latents(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels in 0..1 [B, 3, H, W] -> latents before quantization [B, C, h, w]."""
+        latents = self.quant_conv(self.encoder(pixels))
+        return latents + self.patch_embed(pixels) if self.config.patch_shortcut else latents
+
+    def paint(self, latents: torch.Tensor) -> torch.Tensor:
+        """Quantized latents [B, C, h, w] -> pixels about 0..1, not clipped [B, 3, H, W]."""
+        pixels = self.decoder(self.post_quant_conv(latents))
+        return pixels + self.patch_paint(latents) if self.config.patch_shortcut else pixels
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, Quantized]:
+        """Pixels in 0..1 [B, 3, H, W] -> (reconstruction, quantized latents)."""
+        quantized = self.quantize(self.latents(pixels))
+        return self.paint(quantized.latents), quantized
+
+    @property
+    def _device(self) -> torch.device:
+        return self.quant_conv.weight.device
+
+    @torch.inference_mode()
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 [B, H, W, 3] -> int64 [B, N]."""
+        check_pixels(pixels, self.image_size)
+        rows = rows_of(self.latents(to_unit_range(pixels.to(self._device))))
+        return self.quantize.codes_of(rows).view(len(pixels), -1)
+
+    @torch.inference_mode()
+    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        """int64 [B, N] -> uint8 [B, H, W, 3]."""
+        check_codes(codes, self.codes_per_image, self.codebook_size)
+        grid = self.config.grid
+        vectors = self.quantize.vectors(codes.to(self._device)).view(len(codes), grid, grid, -1)
+        return to_bytes(self.paint(vectors.permute(0, 3, 1, 2)))
+
+
+def to_unit_range(pixels: torch.Tensor) -> torch.Tensor:
+    """uint8 [B, H, W, 3] -> float32 in 0..1 [B, 3, H, W], channels last in memory."""
+    return pixels.permute(0, 3, 1, 2).float() / 255
+
+
+def to_bytes(pixels: torch.Tensor) -> torch.Tensor:
+    """float [B, 3, H, W], clipped to 0..1 -> uint8 [B, H, W, 3]."""
+    return (pixels.float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
