@@ -1,0 +1,244 @@
+"""The order of the sentences of one component: sentence t of an endless stream is made of these records.
+
+The stream is pass after pass over the store; a pass is window after window of parts; in a window a sentence is
+
+    ungrouped   R consecutive members of the permuted window
+    grouped     `chunks` groups of R / chunks members, each of one label. A label's permuted members are cut into
+                groups; round r holds the r-th group of every label that has one, and consecutive groups of a permuted
+                round make a sentence, so that its labels differ. What is left over is dropped, and counted.
+
+Every pass and window has its own permutations, computed from (seed, pass, window): nothing is shuffled or stored.
+Letters: M sentences, R records a sentence, E members of a window, L labels of a window.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+
+from openlvm.core.chance import derive
+from openlvm.core.permutation import Permutation, permute
+from openlvm.core.seeds import seed_of
+from openlvm.sentences.grammar import Kind
+from openlvm.sentences.sentence import records_per_sentence
+from openlvm.store.format import Store
+
+KEPT_WINDOWS = 4
+"""Windows of a component that stay in memory; positions of one chunk of a plan touch two or three."""
+_SCAN = 1 << 20  # records looked at together when members are chosen
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Records of a store that no sentence of a component can hold, by reason."""
+
+    missing_slots: int
+    too_short: int
+    unlabelled: int
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Ungrouped members: int64 [E], or None for all records of the store."""
+
+    members: np.ndarray | None
+    num_members: int
+    size_of_sentence: int
+
+    @property
+    def size(self) -> int:
+        """Sentences of one pass."""
+        return self.num_members // self.size_of_sentence
+
+    def records(self, numbers: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        """Records of the sentences `numbers` int64 [M], each of a pass with the seed uint64 [M] beside it: int64 [M, R]."""
+        places = numbers[:, None] * self.size_of_sentence + np.arange(self.size_of_sentence)
+        places = permute(places, np.array(self.num_members), seeds[:, None])
+        return places if self.members is None else self.members[places]
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedWindow:
+    """Members int64 [E] label after label; labels with more groups first, so that a round is the first labels."""
+
+    members: np.ndarray
+    label_starts: np.ndarray
+    """int64 [L]: the first member of each label."""
+    label_sizes: np.ndarray
+    """int64 [L]."""
+    round_labels: np.ndarray
+    """int64 [rounds]: labels that have a group in the round."""
+    round_starts: np.ndarray
+    """int64 [rounds + 1]: the first sentence of each round."""
+    chunks: int
+    chunk_size: int
+
+    @property
+    def size(self) -> int:
+        """Sentences of one pass."""
+        return int(self.round_starts[-1])
+
+    def records(self, numbers: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        """As `Window.records`, group after group."""
+        numbers = permute(numbers, np.array(self.size), derive(seeds, 0))
+        rounds = np.searchsorted(self.round_starts, numbers, side="right") - 1  # [M]
+        places = (numbers - self.round_starts[rounds])[:, None] * self.chunks + np.arange(self.chunks)
+        labels = permute(places, self.round_labels[rounds, None], derive(derive(seeds, 1), rounds)[:, None])
+        members = rounds[:, None, None] * self.chunk_size + np.arange(self.chunk_size)  # [M, 1, chunk_size]
+        label_seeds = derive(derive(seeds, 2)[:, None], labels)[..., None]
+        members = permute(members, self.label_sizes[labels][..., None], label_seeds)  # [M, chunks, chunk_size]
+        return self.members[self.label_starts[labels][..., None] + members].reshape(len(numbers), -1)
+
+
+def group_by_label(members: np.ndarray, labels: np.ndarray, *, chunks: int, chunk_size: int) -> GroupedWindow:
+    """The grouped window of members int64 [E] with labels int [E]."""
+    names, sizes = np.unique(labels, return_counts=True)
+    by_size = np.argsort(-(sizes // chunk_size), kind="stable")
+    place = np.empty(len(names), dtype=np.int64)
+    place[by_size] = np.arange(len(names))
+    order = np.argsort(place[np.searchsorted(names, labels)], kind="stable")
+    sizes = sizes[by_size]
+    groups = sizes // chunk_size  # [L], falling
+    num_rounds = int(groups[chunks - 1]) if len(groups) >= chunks else 0
+    round_labels = np.searchsorted(-groups, -np.arange(num_rounds), side="left")  # labels with more than r groups
+    return GroupedWindow(
+        members=members[order],
+        label_starts=np.cumsum(sizes) - sizes,
+        label_sizes=sizes,
+        round_labels=round_labels,
+        round_starts=np.cumsum([0, *(round_labels // chunks)], dtype=np.int64),
+        chunks=chunks,
+        chunk_size=chunk_size,
+    )
+
+
+class ComponentOrder:
+    """The stream of sentences of one component.
+
+    Args:
+        store, kind: what the sentences are made of.
+        seed, name: what the order depends on.
+        window_parts: parts of the store in a window; None is all.
+    """
+
+    def __init__(self, store: Store, kind: Kind, *, seed: int, name: str, window_parts: int | None):
+        self.store, self.kind, self.seed, self.name = store, kind, seed, name
+        self.members, self.dropped = choose_members(store, kind)
+        num_parts = len(store.part_names)
+        self.window_parts = min(window_parts or num_parts, num_parts)
+        self.windows_per_pass = -(-num_parts // self.window_parts)
+        self.starts = np.zeros(1, dtype=np.int64)  # first sentence of every window of the passes laid out so far
+        self._windows: OrderedDict[tuple[int, ...], Window | GroupedWindow] = OrderedDict()
+
+    @property
+    def num_members(self) -> int:
+        """Records that can stand in a sentence."""
+        return self.store.num_records if self.members is None else len(self.members)
+
+    @property
+    def num_passes(self) -> int:
+        """Passes laid out so far."""
+        return (len(self.starts) - 1) // self.windows_per_pass
+
+    @property
+    def pass_size(self) -> int:
+        """Sentences of the first pass; with windows, groups that straddle them make the passes differ a little."""
+        self.lay_out(1, max_passes=1)
+        return int(self.starts[self.windows_per_pass])
+
+    def lay_out(self, num_sentences: int, *, max_passes: int) -> int:
+        """Lay out passes until they hold `num_sentences` or are `max_passes`; the number of sentences they hold."""
+        while self.num_passes < max_passes and self.starts[-1] < num_sentences:
+            pass_number = self.num_passes
+            sizes = [self._size(parts) for parts in self._parts_of_pass(pass_number)]
+            if not any(sizes):
+                break
+            self.starts = np.append(self.starts, self.starts[-1] + np.cumsum(sizes))
+        return int(self.starts[-1])
+
+    def passes(self, num_sentences: int) -> float:
+        """Passes that the first `num_sentences` sentences mean."""
+        ends = self.starts[:: self.windows_per_pass]
+        whole = max(int(np.searchsorted(ends, num_sentences, side="right")) - 1, 0)
+        if whole + 1 >= len(ends):
+            return float(whole)
+        return whole + (num_sentences - int(ends[whole])) / int(ends[whole + 1] - ends[whole])
+
+    def windows_until(self, num_sentences: int) -> int:
+        """Windows that the first sentences reach into; 1 if a window holds the whole store."""
+        if self.windows_per_pass == 1:
+            return 1
+        return int(np.searchsorted(self.starts, num_sentences, side="left"))
+
+    def records(self, numbers: np.ndarray) -> np.ndarray:
+        """Records of the sentences `numbers` of the stream: int64 [M] -> int64 [M, R]."""
+        window = np.searchsorted(self.starts, numbers, side="right") - 1  # [M], counted through all passes
+        seeds = derive(np.array([seed_of("window", self.seed, self.name)], dtype=np.uint64), window)
+        local = numbers - self.starts[window]
+        if self.windows_per_pass == 1:
+            return self._window(self._parts_of_pass(0)[0]).records(local, seeds)
+        found = np.empty((len(numbers), records_per_sentence(self.kind)), dtype=np.int64)
+        for number in np.unique(window).tolist():
+            chosen = np.flatnonzero(window == number)
+            pass_number, in_pass = divmod(number, self.windows_per_pass)
+            parts = self._parts_of_pass(pass_number)[in_pass]
+            found[chosen] = self._window(parts).records(local[chosen], seeds[chosen])
+        return found
+
+    def _parts_of_pass(self, pass_number: int) -> list[tuple[int, ...]]:
+        """The windows of a pass, each as its parts; the parts are permuted, then cut."""
+        num_parts = len(self.store.part_names)
+        if self.windows_per_pass == 1:
+            return [tuple(range(num_parts))]
+        order = Permutation(num_parts, "parts", self.seed, self.name, pass_number)(np.arange(num_parts)).tolist()
+        # sorted: the members of a window are then in the order of the store, whatever the pass
+        cuts = range(0, num_parts, self.window_parts)
+        return [tuple(sorted(order[cut : cut + self.window_parts])) for cut in cuts]
+
+    def _size(self, parts: tuple[int, ...]) -> int:
+        if self.kind.grouped or self.windows_per_pass == 1:
+            return self._window(parts).size
+        spans = [self._span(part) for part in parts]
+        return sum(end - start for start, end in spans) // records_per_sentence(self.kind)
+
+    def _span(self, part: int) -> tuple[int, int]:
+        """Where the members of a part begin and end among all members."""
+        limits = self.store.part_records[part : part + 2]
+        limits = limits if self.members is None else np.searchsorted(self.members, limits)
+        return int(limits[0]), int(limits[1])
+
+    def _window(self, parts: tuple[int, ...]) -> Window | GroupedWindow:
+        if parts not in self._windows:
+            while len(self._windows) >= KEPT_WINDOWS:
+                self._windows.popitem(last=False)
+            self._windows[parts] = self._make_window(parts)
+        self._windows.move_to_end(parts)
+        return self._windows[parts]
+
+    def _make_window(self, parts: tuple[int, ...]) -> Window | GroupedWindow:
+        kind, members = self.kind, self.members
+        if members is None and self.windows_per_pass == 1 and not kind.grouped:
+            return Window(None, self.store.num_records, records_per_sentence(kind))
+        spans = [self._span(part) for part in parts]
+        pieces = [np.arange(*span) if members is None else members[slice(*span)] for span in spans]
+        inside = np.concatenate([np.empty(0, dtype=np.int64), *pieces])
+        if not kind.grouped:
+            return Window(inside, len(inside), records_per_sentence(kind))
+        labels = self.store.records["label"][inside]
+        return group_by_label(inside, labels, chunks=kind.chunks, chunk_size=kind.records_per_chunk)
+
+
+def choose_members(store: Store, kind: Kind) -> tuple[np.ndarray | None, Dropped]:
+    """Records of the store that can stand in a sentence of this kind: rising, None for all; and the others."""
+    needed = np.uint64(sum(1 << store.slot_number(slot) for slot in kind.slots))
+    unlabelled = store.labels.index("") if "" in store.labels else -1
+    chosen, counts = [], np.zeros(3, dtype=np.int64)
+    for start in range(0, store.num_records, _SCAN):
+        entries = store.records[start : start + _SCAN]
+        lacking = (entries["slots"] & needed) != needed
+        short = ~lacking & ~kind.fits(entries["num_frames"].astype(np.int64))
+        nameless = ~lacking & ~short & (entries["label"] == unlabelled) & kind.grouped
+        counts += [lacking.sum(), short.sum(), nameless.sum()]
+        chosen.append(start + np.flatnonzero(~(lacking | short | nameless)))
+    dropped = Dropped(*counts.tolist())
+    return (np.concatenate(chosen) if counts.any() else None), dropped

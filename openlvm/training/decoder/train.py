@@ -1,0 +1,149 @@
+"""A whole decoder training: from stores and a config to a decoder folder."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from openlvm.bundle import SpecialIds, vocab_size_for
+from openlvm.core.files import sha256_of
+from openlvm.core.ranks import ranks_from_environment
+from openlvm.core.runs import as_json
+from openlvm.model.decoder import Decoder, DecoderConfig
+from openlvm.model.folder import save_decoder
+from openlvm.store.plan import Component, Plan
+from openlvm.training.config import TrainConfig
+from openlvm.training.decoder.rows import LossConfig
+from openlvm.training.decoder.task import DecoderTask, Layout
+from openlvm.training.loop import train
+from openlvm.training.task import Evaluator
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderTrainConfig:
+    """A whole decoder training."""
+
+    model: DecoderConfig
+    """Shape of the decoder."""
+    train: TrainConfig
+    """Steps, batch, optimizer, seed; a position holds floor(16 / S) sentences of S images."""
+    components: tuple[Component, ...]
+    """What is learned: folders of stores, sentence kinds, weights."""
+    heldout: tuple[Component, ...] = ()
+    """Sentences of the evaluation, of records that no component of the training holds."""
+    heldout_positions: int = 64
+    """Positions of the held-out plan that are evaluated, at most."""
+    max_passes: int = 1
+    """Passes over a component that are allowed; LVM: one."""
+    window_parts: int | None = None
+    """Parts of the stores that are shuffled together; None is all."""
+    loss: LossConfig = LossConfig()
+    """Weights of the loss by role."""
+    layout: Layout = "dense"
+    """How sentences lie in a forward (decoder/task.py)."""
+    compile: bool = False
+    """torch.compile; slow to start, and needs a C++ compiler on a CPU."""
+
+
+def heldout_evaluator(task: DecoderTask, *, num_positions: int, precision: str) -> Evaluator:
+    """An evaluator of the loop: loss and parts over the first positions of a task's own (held-out) plan.
+
+    Args:
+        task: never trained; its decoder is the one that is.
+        num_positions: how many, at most all.
+        precision: "fp32" or "bf16", as in training.
+    """
+    positions = range(min(num_positions, task.num_positions))
+
+    def evaluate(step: int) -> Iterator[tuple[str, float]]:
+        total = weight = 0.0
+        parts = {name: [0.0, 0.0] for name in task.part_names}
+        for batch in task.micro_batches(0, positions):
+            with torch.autocast(task.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                loss = task.loss(batch)
+            total, weight = total + loss.total.item(), weight + batch.weight
+            for name, (part_total, part_weight) in loss.parts.items():
+                parts[name][0] += float(part_total)
+                parts[name][1] += float(part_weight)
+        yield "heldout/loss", total / weight
+        yield from ((f"heldout/{name}", value / counted) for name, (value, counted) in parts.items() if counted)
+
+    return evaluate
+
+
+def train_decoder(
+    config: DecoderTrainConfig,
+    at: Path | str,
+    *,
+    device: str = "cpu",
+    decoder: Decoder | None = None,
+    evaluators: Sequence[Evaluator] = (),
+    resume: bool = False,
+    rebatch: bool = False,
+) -> Path:
+    """Train a decoder in a run folder.
+
+    Args:
+        config: everything.
+        at: the run folder (core/runs.py).
+        device: "cpu", or "cuda" for the GPU of this rank.
+        decoder: goes on from these weights, of the shape config.model; None starts from random ones.
+        evaluators: called beside the held-out loss.
+        resume: go on from the last checkpoint of the run in `at`, to the bit; with none there, start.
+        rebatch: a resumed run may have another global batch.
+
+    Returns:
+        The decoder folder (`load_decoder` reads it), at/decoder.
+    """
+    decoder = Decoder(config.model, seed=config.train.seed) if decoder is None else decoder
+    if decoder.config != config.model:
+        raise ValueError(f"the decoder given has the shape {decoder.config}, config.model says {config.model}")
+    if config.layout == "packed" and device.startswith("cuda") and not config.compile:
+        raise ValueError("layout=packed on CUDA (FlexAttention) needs compile=True; set it, or use layout=dense")
+    seed = config.train.seed
+    plan = Plan(config.components, seed=seed, window_parts=config.window_parts, max_passes=config.max_passes)
+    task = _task_of(config, plan, decoder)
+    _refuse_too_many_steps(config, task)
+    whole = {**as_json(config), "stores": _store_hashes(plan)}
+    if config.heldout:
+        heldout_plan = Plan(config.heldout, seed=seed, tokenizer=plan.codes_fingerprint)
+        heldout = _task_of(config, heldout_plan, decoder)
+        count, precision = config.heldout_positions, config.train.precision
+        evaluators = (heldout_evaluator(heldout, num_positions=count, precision=precision), *evaluators)
+    train(
+        config.train, task, at, device=device, evaluators=evaluators, whole_config=whole, resume=resume,
+        rebatch=rebatch, name="decoder",
+    )  # fmt: skip
+    if ranks_from_environment().is_main:
+        save_decoder(decoder, Path(at) / "decoder")
+    return Path(at) / "decoder"
+
+
+def _store_hashes(plan: Plan) -> dict[str, str]:
+    """Component -> SHA-256 of its store.json, which holds those of all files: a resumed run must find the same data."""
+    return {name: sha256_of(store.at / "store.json") for name, store in zip(plan.names, plan.stores, strict=True)}
+
+
+def _task_of(config: DecoderTrainConfig, plan: Plan, decoder: Decoder) -> DecoderTask:
+    vocab_size, codebook_size = config.model.vocab_size, plan.codebook_size
+    if vocab_size < codebook_size + 3:
+        raise ValueError(
+            f"model.vocab_size={vocab_size} has no room for the {codebook_size} codes of the stores and BOS, EOS, PAD; "
+            f"use {vocab_size_for(codebook_size)}"
+        )
+    return DecoderTask(
+        decoder, plan, SpecialIds.after(codebook_size), layout=config.layout, loss=config.loss,
+        positions_per_forward=config.train.positions_per_forward, compile=config.compile,
+    )  # fmt: skip
+
+
+def _refuse_too_many_steps(config: DecoderTrainConfig, task: DecoderTask) -> None:
+    needed = config.train.steps * config.train.positions_per_step
+    if needed > task.num_positions:
+        most = task.num_positions // config.train.positions_per_step
+        raise ValueError(
+            f"train.steps={config.train.steps} of train.positions_per_step={config.train.positions_per_step} need "
+            f"{needed} positions, the plan has {task.num_positions} with max_passes={config.max_passes}; "
+            f"use at most {most} steps, more data or more passes"
+        )

@@ -1,0 +1,83 @@
+"""What several ranks do together: start, share positions, sum numbers and gradients.
+
+Every rank holds the whole model; how a model is split over ranks is decided here and nowhere else.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from openlvm.core.ranks import Ranks
+
+
+@contextmanager
+def process_group(ranks: Ranks, device: torch.device) -> Iterator[None]:
+    """torch.distributed for the length of the block: NCCL on CUDA, gloo elsewhere; nothing for a single rank."""
+    if ranks.world_size == 1 or dist.is_initialized():
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def device_of(ranks: Ranks, name: str) -> torch.device:
+    """The device of this rank: "cuda" means the GPU of its local rank, any other name means itself."""
+    if name != "cuda":
+        return torch.device(name)
+    if not torch.cuda.is_available():
+        raise ValueError("device=cuda, but torch sees no CUDA device here; use device=cpu")
+    return torch.device("cuda", ranks.local_rank)
+
+
+def positions_of(first: int, count: int, ranks: Ranks) -> range:
+    """This rank's even share of the positions [first, first + count); the shares of all ranks, in order, make it up."""
+    if count % ranks.world_size:
+        raise ValueError(f"positions_per_step={count} cannot be split evenly among {ranks.world_size} ranks")
+    share = count // ranks.world_size
+    return range(first + ranks.rank * share, first + (ranks.rank + 1) * share)
+
+
+def barrier() -> None:
+    """Wait for all ranks."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """The sum of every rank's `tensor`, in place; itself on a single rank."""
+    if dist.is_initialized():
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def sum_gradients(params: Iterable[Tensor]) -> None:
+    """Every rank's gradients become the sum over ranks, in one message per dtype; a missing gradient counts as zero."""
+    if not dist.is_initialized():
+        return
+    by_dtype: dict[torch.dtype, list[Tensor]] = {}
+    for param in params:
+        if param.grad is None:
+            param.grad = torch.zeros_like(param)
+        by_dtype.setdefault(param.grad.dtype, []).append(param.grad)
+    for grads in by_dtype.values():
+        flat = torch.cat([grad.flatten() for grad in grads])
+        dist.all_reduce(flat)
+        for grad, summed in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
+            grad.copy_(summed.view_as(grad))
+
+
+def broadcast_modules(modules: Iterable[nn.Module]) -> None:
+    """Every rank takes rank 0's parameters and buffers, so that all start from the same weights."""
+    if not dist.is_initialized():
+        return
+    for module in modules:
+        for tensor in (*module.parameters(), *module.buffers()):
+            dist.broadcast(tensor.data, src=0)

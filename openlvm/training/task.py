@@ -1,0 +1,66 @@
+"""What the training loop asks of the thing it trains: a decoder, a tokenizer, or a toy in a test."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+Evaluator = Callable[[int], Iterable[tuple[str, float]]]
+"""Called with the number of steps done, under no_grad and with modules in eval mode; yields (name, value)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroBatch:
+    """What one forward takes, with the numbers the loop must know before it."""
+
+    data: Any
+    """The task's own, on the CPU: `Task.loss` moves it to the device. The loop does not look at it."""
+    weight: float
+    """Sum of the loss weights in it."""
+    units: int
+    """Tokens or images in it, for the throughput."""
+
+
+@dataclass(frozen=True)
+class TaskLoss:
+    """What one forward gives."""
+
+    total: Tensor
+    """Scalar with gradient: the SUM of weight * loss over the micro-batch, not the mean."""
+    parts: Mapping[str, tuple[Tensor | float, Tensor | float]] = field(default_factory=dict)
+    """Name -> (sum, weight), detached; logged as sum / weight since the last line. Names out of `Task.part_names`."""
+
+
+class Task(Protocol):
+    """What is trained and how its loss is computed."""
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Trained and saved, by name; state outside the gradient (an EMA codebook) lives in persistent buffers."""
+        ...
+
+    @property
+    def part_names(self) -> Sequence[str]:
+        """Every name that may occur in `TaskLoss.parts`; the same on all ranks."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """What throughput counts: "tokens", "images"."""
+        ...
+
+    def micro_batches(self, step: int, positions: range) -> list[MicroBatch]:
+        """The batches of these positions at optimizer step `step` (from 0).
+
+        A pure function (chance from `core.seeds.rng`); it runs one or two steps ahead, in another thread.
+        """
+        ...
+
+    def loss(self, batch: MicroBatch) -> TaskLoss:
+        """Forward of one micro-batch; under autocast with precision=bf16. torch's chance is seeded at each step."""
+        ...
+
+    def after_step(self, step: int) -> None:
+        """Called after optimizer step `step` (from 0): codebook updates and the like; most do nothing."""
+        ...

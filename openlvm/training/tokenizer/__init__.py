@@ -1,0 +1,1 @@
+"""Training a tokenizer: its pictures and its objective."""
