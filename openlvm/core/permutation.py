@@ -92,8 +92,8 @@ def permute(index: np.ndarray, n: np.ndarray, seeds: np.ndarray) -> np.ndarray:
 
 
 def _sides(n: int) -> tuple[int, int]:
-    """(a, b) with n <= a * b < n + a, a near the root of n."""
-    wide = int(math.sqrt(n))
+    """(a, b) with n <= a * b < n + a, a just above the root of n: with a = 1, b = 3 there would only be rotations."""
+    wide = int(math.sqrt(n - 1)) + 1
     return wide, -(-n // wide)
 
 
@@ -102,7 +102,7 @@ def _feistel(index: np.ndarray, n: np.ndarray, seeds: np.ndarray) -> np.ndarray:
 
     In place and in uint64, because this is where the time of the data loader goes; sums wrap as they do in SplitMix64.
     """
-    wide = np.sqrt(n).astype(np.uint64)
+    wide = np.sqrt(n - 1).astype(np.uint64) + _1
     high = (n.astype(np.uint64) + wide - _1) // wide
     right = index.astype(np.uint64)
     left = right % wide

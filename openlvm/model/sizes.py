@@ -1,7 +1,7 @@
 """Decoders by name: every line states a whole shape.
 
 LVM's are Table 2 of arXiv 2312.00785 and its code; their context here has one position more than the published 4096,
-for BOS before 16 images of 256 codes. DeLVM's are its configs (arXiv 2405.18362). Ours are demo (16 images of 64 codes
+for BOS before 16 images of 256 codes. DeLVM's are its configs (arXiv 2402.04841). Ours are demo (16 images of 64 codes
 out of 1024) and nano.
 """
 

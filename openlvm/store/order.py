@@ -149,10 +149,7 @@ class ComponentOrder:
     def lay_out(self, num_sentences: int, *, max_passes: int) -> int:
         """Lay out passes until they hold `num_sentences` or are `max_passes`; the number of sentences they hold."""
         while self.num_passes < max_passes and self.starts[-1] < num_sentences:
-            pass_number = self.num_passes
-            sizes = [self._size(parts) for parts in self._parts_of_pass(pass_number)]
-            if not any(sizes):
-                break
+            sizes = [self._size(parts) for parts in self._parts_of_pass(self.num_passes)]
             self.starts = np.append(self.starts, self.starts[-1] + np.cumsum(sizes))
         return int(self.starts[-1])
 

@@ -8,7 +8,7 @@ has its own permutation, so that at any time only two or three windows of a stor
 Letters: M sentences, S images, R records, N codes per image, I components, n sentences of a position.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +23,9 @@ from openlvm.sentences.grammar import MAX_IMAGES, ROLES, ImageRef, Kind
 from openlvm.sentences.sentence import compose_many
 from openlvm.store.format import Store, image_numbers
 from openlvm.store.order import ComponentOrder
+
+BLOCK = 256
+"""Positions read together: 32 MB of codes at 4096 a position; larger blocks are not faster."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +117,7 @@ class Plan:
             capacities = [self._capacity(place, None) for place in range(len(shares))]
             num_positions = min(int(capacity / share) for capacity, share in zip(capacities, shares, strict=True))
         if num_positions < 1:
-            raise ValueError(
-                f"num_positions={num_positions} must be at least 1; the components are too small\n{self._sizes()}"
-            )
+            raise ValueError(f"num_positions={num_positions} must be at least 1; sizes: {self._sizes()}")
         counts = _apportion(num_positions, shares)
         for place, count in enumerate(counts):
             if count == 0:
@@ -141,7 +142,8 @@ class Plan:
         for place, size in enumerate(sizes):
             if self._capacity(place, 1) == 0:
                 raise ValueError(
-                    f"no position can be made of component {self.names[place]!r}: {self._size_line(place)}"
+                    f"component {self.names[place]!r} cannot fill a position within max_passes={self.max_passes}: "
+                    f"{self._size_line(place)}"
                 )
             if not size > 0:
                 raise ValueError(f"component {self.names[place]!r} has weight={size}; weights are above 0")
@@ -193,6 +195,11 @@ class Plan:
                 found[index] = Sentences(place, codes[number], roles)
         return found
 
+    def read(self, indices: Sequence[int] | range) -> Iterator[Sentences]:
+        """The codes of many positions one by one, read `BLOCK` positions ahead: the fastest way through a run."""
+        for start in range(0, len(indices), BLOCK):
+            yield from self.batch(indices[start : start + BLOCK])
+
     def codes(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Codes int64 [n, S*N] and roles int64 [n, S] of one position."""
         sentences = self.sentences(index)
@@ -201,9 +208,8 @@ class Plan:
     def _locate(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions int64 [P] -> components int64 [P] and the positions' numbers in them, int64 [P]."""
         if indices.size and not 0 <= indices.min() <= indices.max() < self.num_positions:
-            raise ValueError(
-                f"positions {indices.min()} to {indices.max()} asked for; the plan has {self.num_positions}"
-            )
+            asked = f"{indices.min()} to {indices.max()}"
+            raise ValueError(f"positions {asked} were asked for; the plan has {self.num_positions}")
         chunk = np.searchsorted(self._chunk_starts, indices, side="right") - 1
         sizes = self._chunk_ends[chunk, -1]
         seeds = derive(np.array([seed_of("positions", self.seed)], dtype=np.uint64), chunk)
@@ -295,15 +301,12 @@ def _names(components: Sequence[Component], stores: list[Store]) -> list[str]:
     """The components' names, after checking that they are unique and of one tokenizer."""
     fingerprints = {store.codes_fingerprint: store.at for store in stores}
     if len(fingerprints) > 1:
-        raise ValueError(
-            f"a plan's stores must be of one tokenizer; these are not: {', '.join(map(str, fingerprints.values()))}"
-        )
+        told = ", ".join(map(str, fingerprints.values()))
+        raise ValueError(f"all stores of a plan must be made with one tokenizer; these are not: {told}")
     names = [c.name or f"{s.at.name}/{c.kind.name}" for c, s in zip(components, stores, strict=True)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(
-            f"components must have different names, given twice: {', '.join(twice)}; set Component(name=...)"
-        )
+        raise ValueError(f"several components are called {', '.join(twice)}; set Component(name=...)")
     return names
 
 

@@ -49,7 +49,9 @@ def load_tokenizer(name: Path | str) -> VQGAN:
 
 def _config_from(stored: dict[str, Any], at: Path) -> VQGANConfig:
     if (stored.get("format"), stored.get("kind")) != (FORMAT, "vqgan"):
-        raise ValueError(f"{at} says format {stored.get('format')!r} and kind {stored.get('kind')!r}; expected 1 and 'vqgan'")
+        raise ValueError(
+            f"{at} says format {stored.get('format')!r} and kind {stored.get('kind')!r}; expected 1 and 'vqgan'"
+        )
     settings = {key: value for key, value in stored.items() if key not in ("format", "kind")}
     unknown = sorted(set(settings) - {field.name for field in fields(VQGANConfig)})
     if unknown:

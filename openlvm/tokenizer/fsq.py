@@ -50,7 +50,7 @@ class FiniteScalarQuantizer(nn.Module):
     def forward(self, latents: torch.Tensor) -> Quantized:
         """Quantize latents [B, C, h, w], C the number of levels."""
         batch, _, height, width = latents.shape
-        rows = rows_of(latents).float()                                       # [B*h*w, C]
+        rows = rows_of(latents).float()  # [B*h*w, C]
         levels, _ = self._per_channel(rows)
         bounded = self._bound(rows, levels)
         rounded = bounded + (bounded.round() - bounded).detach()

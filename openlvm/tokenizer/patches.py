@@ -26,7 +26,7 @@ class Centers:
 
 def patches_of(pixels: torch.Tensor, size: int) -> torch.Tensor:
     """Cut pictures into squares: float [B, 3, H, W] -> [B*h*w, 3*size*size], channel first as convolutions order it."""
-    squares = pixels.unfold(2, size, size).unfold(3, size, size)              # [B, 3, h, w, size, size]
+    squares = pixels.unfold(2, size, size).unfold(3, size, size)  # [B, 3, h, w, size, size]
     return squares.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3 * size * size)
 
 
@@ -45,7 +45,9 @@ def k_means(points: torch.Tensor, num_centers: int, *, iterations: int, generato
         generator: the only source of chance.
     """
     if len(points) < num_centers:
-        raise ValueError(f"{num_centers} centers need at least as many patches, given {len(points)}; give more pictures")
+        raise ValueError(
+            f"{num_centers} centers need at least as many patches, given {len(points)}; give more pictures"
+        )
     centers = points[torch.randperm(len(points), generator=generator)[:num_centers]].clone()
     count = torch.ones(num_centers)
     for _ in range(iterations):
@@ -62,7 +64,7 @@ def principal_axes(points: torch.Tensor, num_axes: int) -> tuple[torch.Tensor, t
     """Mean [E] and the num_axes orthonormal directions [num_axes, E] of largest variance of float32 points [P, E]."""
     mean = points.mean(0)
     centered = points - mean
-    _, vectors = torch.linalg.eigh(centered.T @ centered / len(points))       # ascending
+    _, vectors = torch.linalg.eigh(centered.T @ centered / len(points))  # ascending
     return mean, vectors.flip(1)[:, :num_axes].T.contiguous()
 
 
@@ -83,10 +85,10 @@ def start_from_patches(
     if not config.patch_shortcut or not isinstance(vqgan.quantize, VectorQuantizer):
         raise ValueError("starting from patches needs patch_shortcut=True and quantizer='vq'")
     size, channels = config.patch_size, config.code_channels
-    patches = patches_of(to_unit_range(pictures), size)                       # [P, E]
+    patches = patches_of(to_unit_range(pictures), size)  # [P, E]
     patches = patches[torch.randperm(len(patches), generator=generator)[:num_patches]]
     mean, axes = principal_axes(patches, channels)
-    projected = (patches - mean) @ axes.T                                     # [P, C]
+    projected = (patches - mean) @ axes.T  # [P, C]
     centers = k_means(projected, config.codebook_size, iterations=iterations, generator=generator)
 
     vqgan.quantize.set_codebook(centers.vectors, centers.count * (config.codebook_size / centers.count.sum()))

@@ -75,8 +75,8 @@ class VectorQuantizer(nn.Module):
     def forward(self, latents: torch.Tensor) -> Quantized:
         """Quantize latents [B, C, h, w]; in training mode the codebook follows the latents."""
         batch, _, height, width = latents.shape
-        rows = rows_of(latents).float()                                       # [B*h*w, C]
-        codes = self.codes_of(rows)                                            # [B*h*w]
+        rows = rows_of(latents).float()  # [B*h*w, C]
+        codes = self.codes_of(rows)  # [B*h*w]
         chosen = self.vectors(codes)
         loss = COMMITMENT * F.mse_loss(rows, chosen)
         if self.training:

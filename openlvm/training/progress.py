@@ -14,6 +14,11 @@ def spell_seconds(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def say(text: str) -> None:
+    """One plain line on stderr, where progress is shown; stdout belongs to results."""
+    print(text, file=sys.stderr, flush=True)
+
+
 class Progress:
     """A context that is told each line of metrics and shows it on stderr."""
 

@@ -86,7 +86,7 @@ class TokenizerTask:
         """Sum over the pictures of the reconstruction loss."""
         device = self.vqgan.quant_conv.weight.device
         pictures, frozen = batch.data
-        pixels = to_unit_range(pictures.to(device))                           # [B, 3, H, W]
+        pixels = to_unit_range(pictures.to(device))  # [B, 3, H, W]
         self.vqgan.quantize.train(not frozen)
         with torch.set_grad_enabled(not frozen):
             latents = self.vqgan.latents(pixels)
@@ -95,7 +95,10 @@ class TokenizerTask:
         loss, parts = reconstruction_loss(self.vqgan.paint(quantized.latents), pixels, weights)
         loss = loss + weights.commitment * quantized.loss
         self._latents = latents.detach()
-        means = {**{name: float(value.detach()) for name, value in parts.items()}, "commitment": float(quantized.loss.detach())}
+        means = {
+            **{name: float(value.detach()) for name, value in parts.items()},
+            "commitment": float(quantized.loss.detach()),
+        }
         sums = {name: (value * batch.weight, batch.weight) for name, value in means.items()}
         return TaskLoss(loss * batch.weight, sums)
 

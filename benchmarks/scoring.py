@@ -1,0 +1,97 @@
+"""Scoring beside the official computation: perplexity of the last of 11 images; seconds, and memory above the model's.
+
+    python benchmarks/scoring.py --size nano
+
+Each side runs in a process of its own, so that its memory is its own: peak resident size minus the size after loading.
+"""
+
+import argparse
+import dataclasses
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from measure import Clock, emit
+
+SIDES = ("ours", "official")
+NUM_CODES = 8192
+
+
+def options() -> argparse.Namespace:
+    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("--size", default="nano", help="of openlvm.model.sizes.SIZES")
+    ask.add_argument("--images", type=int, default=11, help="10 of context and the target")
+    ask.add_argument("--codes-per-image", type=int, default=256)
+    ask.add_argument("--runs", type=int, default=5)
+    ask.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    ask.add_argument("--tiny", action="store_true", help="a rehearsal of seconds")
+    given = ask.parse_args()
+    if given.tiny:
+        given.size, given.codes_per_image, given.runs = "debug", 16, 1
+    return given
+
+
+def main() -> None:
+    given = options()
+    if given.side:
+        print(json.dumps(one_side(given)))
+        return
+    found = {side: in_own_process(side) for side in SIDES}
+    for side, facts in found.items():
+        emit(f"scoring {side}", facts.pop("seconds"), "seconds", size=given.size, images=given.images, **facts)
+    ours, theirs = (found[side]["memory_mb"] for side in SIDES)
+    emit("scoring memory ours/official", round(ours / theirs, 3) if theirs else None, "ratio")
+
+
+def in_own_process(side: str) -> dict:
+    command = [sys.executable, *sys.argv, "--side", side]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
+def one_side(given: argparse.Namespace) -> dict:
+    """Load, take the resident size, score, and see how far the peak rose."""
+    import torch
+    from peers import llama
+
+    from openlvm.model.decoder import Decoder
+    from openlvm.model.sizes import SIZES
+    from openlvm.prompting.scoring import perplexity, target_log_probs
+
+    decoder = Decoder(dataclasses.replace(SIZES[given.size], vocab_size=NUM_CODES + 100)).eval()
+    count = given.codes_per_image
+    row = torch.randint(0, NUM_CODES, (given.images * count,), generator=torch.Generator().manual_seed(0))
+    if given.side == "official":
+        model = llama.same_model(decoder).eval()
+        del decoder
+
+        def score() -> float:
+            return llama.official_perplexity(model, row, count)
+
+    else:
+
+        def score() -> float:
+            return perplexity(target_log_probs(decoder, row[None], count))
+
+    loaded = resident_mb()
+    walls = []
+    for _ in range(given.runs + 1):
+        with Clock() as clock:
+            value = score()
+        walls.append(clock.wall)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    seconds = round(sorted(walls[1:])[given.runs // 2], 5)
+    return {"seconds": seconds, "memory_mb": round(peak - loaded, 1), "perplexity": round(value, 4), "runs": given.runs}
+
+
+def resident_mb() -> float:
+    """Resident size of this process now (Linux); the peak is reset to it, so that loading does not count."""
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, which is what ru_maxrss reports
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The command `openlvm`: finds the verb, runs it, and turns a user's mistake into one line on stderr.
+
+Imports nothing heavy: torch, tyro and rich are loaded by the verb that needs them, so that `--help` answers at once.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from openlvm.core.picking import pick
+
+VERBS = {
+    "demo": ("train a small LVM on the sample pack, prompt it, and write a page with the answers", "openlvm.cli.demo"),
+    "prompt": ("continue a sequence, answer by analogy, compose tasks, choose among options", "openlvm.cli.prompt"),
+    "tokenizer": ("train a tokenizer; turn pictures into codes and back", "openlvm.cli.tokenizer"),
+    "tokenize": ("turn a folder of pictures, clips or views into a store of codes", "openlvm.cli.tokenize"),
+    "look": ("draw any visual sentence of a store as a contact sheet", "openlvm.cli.look"),
+    "store": ("say what a store holds; verify its checksums", "openlvm.cli.store"),
+    "train": ("run a recipe: a named, whole training configuration", "openlvm.cli.train"),
+}
+"""Verb -> (one line of help, the module whose `run(argv)` does it)."""
+
+USER_ERROR = 2  # exit status for bad input
+INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+BROKEN_PIPE = 141  # 128 + SIGPIPE: the reader of our output went away
+
+
+def usage() -> str:
+    """What `openlvm --help` prints."""
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {help_line}" for verb, (help_line, _) in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: openlvm VERB ...        (openlvm VERB --help for its options)",
+            "",
+            "Pictures become visual sentences, a transformer learns them, and visual prompts get pictures as answers.",
+            "",
+            *lines,
+            "",
+            "  --version  the version;  OPENLVM_TRACEBACK=1 shows where an error came from",
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        argv: the words after `openlvm`; those of this process by default.
+
+    Returns:
+        the exit status: 0, 2 for bad input, 130 when interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if words else USER_ERROR
+    if words[0] == "--version":
+        print(f"openlvm {_version()}")
+        return 0
+    try:
+        _, module = pick(VERBS, words[0], "verb")
+        importlib.import_module(module).run(words[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter's last flush complains
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        print("openlvm: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, ImportError, OSError) as error:
+        if os.environ.get("OPENLVM_TRACEBACK"):
+            raise
+        print(f"openlvm: error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        return USER_ERROR
+    return 0
+
+
+def _version() -> str:
+    try:
+        return version("openlvm")
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,1 @@
+"""How good answers are: metrics, tasks, and the conditions that keep a score honest."""

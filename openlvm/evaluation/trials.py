@@ -1,0 +1,217 @@
+"""Prompting a model under conditions that keep its scores honest.
+
+Each query is answered five times: with correct examples, with examples of another task (`wrong`), with the answers of
+the examples exchanged among them (`shuffled`), and with no example (`none`); beside them stand three answers that need
+no model: the query itself (`copy`), the mean answer of the training set (`mean`) and the truth after encoding and
+decoding (`ceiling`).
+
+    analogy   correct   a A b B c C q    wrong  a α b β c γ q    shuffled  a B b C c A q    none  q
+    sequence  correct   f0 f1 … f6       wrong  g0 … g5 f6       shuffled  f1 … f5 f0 f6    none  f6
+
+Letters: N codes per image.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from openlvm.core.seeds import rng
+from openlvm.evaluation.metrics import pixel_error
+from openlvm.evaluation.tasks import METRICS, PromptTask
+from openlvm.prompting.engine import generate
+from openlvm.prompting.lvm import LVM
+from openlvm.prompting.prompts import code_row
+from openlvm.prompting.sampling import Sampling
+
+PROMPTED = ("correct", "wrong", "shuffled", "none")
+CONDITIONS = (*PROMPTED, "copy", "mean", "ceiling")
+
+Scene = Mapping[str, Sequence[np.ndarray]]
+"""A drawn record: slot -> F pictures uint8 [size, size, 3]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One query of one task with everything that is shown, before any model is asked."""
+
+    task: PromptTask
+    prompts: Mapping[str, list[np.ndarray]]
+    """Condition -> pictures in the order of the prompt; the query is last."""
+    truth: np.ndarray
+    mean: np.ndarray
+    """Mean answer of the training set, uint8 [size, size, 3]."""
+
+    @property
+    def query(self) -> np.ndarray:
+        """The picture that is to be answered."""
+        return self.prompts["none"][0]
+
+    @property
+    def region(self) -> np.ndarray | None:
+        """Where the pixel error is taken, bool [size, size]; None is everywhere."""
+        if self.task.region == "all":
+            return None
+        differs = (self.query != self.truth).any(-1)
+        return differs if differs.any() else None
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A trial with its answers."""
+
+    trial: Trial
+    answers: Mapping[str, np.ndarray]
+    """Condition -> picture, for every condition of `CONDITIONS`."""
+
+    def error(self, condition: str) -> float:
+        """Pixel error of an answer in 0..1, in the region of the task."""
+        return pixel_error(self.answers[condition], self.trial.truth, self.trial.region)
+
+    def metric(self, condition: str) -> float:
+        """The task's own metric of an answer."""
+        return METRICS[self.trial.task.metric](self.answers[condition], self.trial.truth)
+
+
+def mean_picture(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean of pictures of one size, uint8."""
+    return np.rint(np.mean(np.stack(pictures), axis=0)).astype(np.uint8)
+
+
+def analogy_trials(
+    task: PromptTask,
+    wrong: PromptTask,
+    scenes: Sequence[Scene],
+    mean: np.ndarray,
+    *,
+    queries: int,
+    pairs: int,
+    seed: int,
+) -> list[Trial]:
+    """Trials of an analogy task; examples and query are different scenes, the frame of each is drawn.
+
+    Args:
+        wrong: the task whose examples mislead.
+        scenes: held-out scenes that have the slots of both tasks.
+        queries: trials to make; scenes are used as queries in turn, in a drawn order.
+    """
+    if len(scenes) <= pairs:
+        raise ValueError(f"{pairs} example pairs and a query need {pairs + 1} scenes, given {len(scenes)}")
+    order = rng("queries", seed, task.name).permutation(len(scenes))
+    trials = []
+    for number in range(queries):
+        query = int(order[number % len(order)])
+        chance = rng("examples", seed, task.name, number)
+        others = [int(other) for other in chance.permutation(len(scenes)) if other != query][:pairs]
+        frames = [int(chance.integers(len(scenes[scene][task.source]))) for scene in [query, *others]]
+        shown = list(zip(others, frames[1:], strict=True))
+        given = [scenes[scene][task.source][frame] for scene, frame in shown]
+        answers = [scenes[scene][task.target][frame] for scene, frame in shown]
+        asked = scenes[query][task.source][frames[0]]
+        misleading = [scenes[scene][slot][frame] for scene, frame in shown for slot in (wrong.source, wrong.target)]
+        prompts = {
+            "correct": [*_woven(given, answers), asked],
+            "wrong": [*misleading, asked],
+            "shuffled": [*_woven(given, answers[1:] + answers[:1]), asked],
+            "none": [asked],
+        }
+        trials.append(Trial(task, prompts, scenes[query][task.target][frames[0]], mean))
+    return trials
+
+
+def _woven(first: list[np.ndarray], second: list[np.ndarray]) -> list[np.ndarray]:
+    return [picture for pair in zip(first, second, strict=True) for picture in pair]
+
+
+def sequence_trials(
+    task: PromptTask, scenes: Sequence[Scene], mean: np.ndarray, *, queries: int, frames: int, seed: int
+) -> list[Trial]:
+    """Trials of a sequence task: `frames` pictures of a scene are shown, the next one is asked for."""
+    order = rng("queries", seed, task.name).permutation(len(scenes))
+    trials = []
+    for number in range(queries):
+        clip, other = (scenes[int(order[(number + offset) % len(order)])][task.source] for offset in (0, 1))
+        shown = list(clip[:frames])
+        prompts = {
+            "correct": shown,
+            "wrong": [*other[: frames - 1], shown[-1]],
+            "shuffled": [*shown[1:-1], shown[0], shown[-1]],
+            "none": shown[-1:],
+        }
+        trials.append(Trial(task, prompts, clip[frames], mean))
+    return trials
+
+
+def run_trials(
+    lvm: LVM, trials: Sequence[Trial], *, progress: Callable[[str], None] = lambda text: None
+) -> list[Outcome]:
+    """Answer every trial under every condition, greedily: the same bits on every call."""
+    bundle, tokenizer = lvm.bundle, lvm.bundle.tokenizer
+    prompts = [trial.prompts[condition] for trial in trials for condition in PROMPTED]
+    progress(f"{len(trials)} queries, {len(prompts)} prompts")
+    pictures = [picture for prompt in prompts for picture in prompt] + [trial.truth for trial in trials]
+    codes = _encode_all(tokenizer, pictures)  # [pictures, N]
+    rows, start = [], 0
+    for prompt in prompts:
+        rows.append(code_row(codes[start : start + len(prompt)], bundle.special.bos))
+        start += len(prompt)
+    drawn = generate(
+        bundle.decoder, rows, tokenizer.codes_per_image, num_codes=tokenizer.codebook_size,
+        sampling=Sampling(temperature=0.0),
+    ).codes[:, 0]  # fmt: skip
+    answers = _decode_all(tokenizer, drawn)
+    ceilings = _decode_all(tokenizer, codes[start:])
+    outcomes = []
+    for number, trial in enumerate(trials):
+        prompted = dict(zip(PROMPTED, answers[number * len(PROMPTED) :], strict=False))
+        free = {"copy": trial.query, "mean": trial.mean, "ceiling": ceilings[number]}
+        outcomes.append(Outcome(trial, prompted | free))
+    return outcomes
+
+
+def _encode_all(tokenizer, pictures: Sequence[np.ndarray], at_once: int = 64) -> torch.Tensor:
+    chunks = [np.stack(pictures[start : start + at_once]) for start in range(0, len(pictures), at_once)]
+    return torch.cat([tokenizer.encode(torch.from_numpy(chunk)) for chunk in chunks])
+
+
+def _decode_all(tokenizer, codes: torch.Tensor, at_once: int = 64) -> np.ndarray:
+    return torch.cat([tokenizer.decode(chunk) for chunk in codes.split(at_once)]).numpy()
+
+
+def summarize(outcomes: Sequence[Outcome]) -> dict[str, dict]:
+    """Per task: number of queries, pixel error and own metric under each condition, and its spread for `correct`."""
+    report: dict[str, dict] = {}
+    for name in dict.fromkeys(outcome.trial.task.name for outcome in outcomes):
+        mine = [outcome for outcome in outcomes if outcome.trial.task.name == name]
+        errors = {condition: [outcome.error(condition) for outcome in mine] for condition in CONDITIONS}
+        values = {condition: [outcome.metric(condition) for outcome in mine] for condition in CONDITIONS}
+        task = mine[0].trial.task
+        report[name] = {
+            "style": task.style,
+            "region": task.region,
+            "queries": len(mine),
+            "pixel_error": {condition: float(np.mean(found)) for condition, found in errors.items()},
+            "pixel_error_standard_error": float(np.std(errors["correct"]) / np.sqrt(len(mine))),
+            "metric": task.metric,
+            "value": {condition: _finite_mean(found) for condition, found in values.items()},
+        }
+    return report
+
+
+def _finite_mean(values: Sequence[float]) -> float | None:
+    """Mean, or None where it is infinite (the PSNR of equal pictures)."""
+    mean = float(np.mean(values))
+    return mean if np.isfinite(mean) else None
+
+
+def overall(report: Mapping[str, Mapping]) -> dict:
+    """Over all tasks: mean pixel errors, the ratios wrong / correct and shuffled / correct, and where copying is beaten."""
+    means = {c: float(np.mean([task["pixel_error"][c] for task in report.values()])) for c in CONDITIONS}
+    beaten = [name for name, task in report.items() if task["pixel_error"]["correct"] < task["pixel_error"]["copy"]]
+    return {
+        "pixel_error": means,
+        "wrong_over_correct": means["wrong"] / means["correct"],
+        "shuffled_over_correct": means["shuffled"] / means["correct"],
+        "beats_copying": beaten,
+    }

@@ -1,0 +1,108 @@
+"""Running a recipe: from raw data to weights, in one run folder that the same command can finish after any interruption.
+
+run/
+  stores/<name>/       of an LVM: what was tokenized
+  config.json, metrics.jsonl, checkpoints/
+  bundle/              of an LVM: tokenizer and decoder together (openlvm.LVM.load)
+  tokenizer/           of a tokenizer
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from openlvm.bundle import SpecialIds, save_bundle
+from openlvm.core.runs import read_metrics
+from openlvm.core.seeds import seed_of
+from openlvm.jobs.own import train_own
+from openlvm.model.decoder import Decoder, embedding_from_codebook
+from openlvm.model.folder import load_decoder
+from openlvm.recipes.config import LVMConfig
+from openlvm.recipes.own import OwnConfig
+from openlvm.store.plan import Plan
+from openlvm.store.tokenize import tokenize
+from openlvm.tokenizer.folder import load_tokenizer
+from openlvm.tokenizer.vqgan import VQGAN
+from openlvm.training.decoder.train import DecoderTrainConfig, train_decoder
+from openlvm.training.progress import say
+from openlvm.training.tokenizer.task import TokenizerTrainConfig, train_tokenizer
+
+
+def run_recipe(
+    config: LVMConfig | TokenizerTrainConfig | OwnConfig, *, at: Path, resume: bool = False, device: str = "cpu"
+) -> Path:
+    """Run a recipe in the folder `at`; returns the bundle of an LVM, or the folder of a tokenizer.
+
+    Args:
+        resume: go on from the last checkpoint, to the bit. Stores are always gone on with: they repeat to the byte.
+        device: "cpu", or "cuda".
+    """
+    if isinstance(config, TokenizerTrainConfig):
+        return train_tokenizer(config, at, resume=resume, device=device)
+    if isinstance(config, OwnConfig):
+        return train_own(config, at, resume=resume, device=device)
+    tokenizer = load_tokenizer(config.tokenizer)
+    make_stores(config, at / "stores")
+    decoder_config = located(config, at / "stores")
+    decoder = fresh_decoder(config, tokenizer)
+    for line in Plan(
+        decoder_config.components, seed=config.decoder.train.seed, max_passes=decoder_config.max_passes
+    ).report().splitlines():  # fmt: skip
+        say(line)
+    trained = train_decoder(decoder_config, at, decoder=decoder, resume=resume, device=device)
+    save_bundle(
+        at / "bundle",
+        tokenizer=tokenizer,
+        decoder=load_decoder(trained),
+        special=SpecialIds.after(tokenizer.codebook_size),
+        card=card_of(config, at),
+    )
+    return at / "bundle"
+
+
+def make_stores(config: LVMConfig, stores_at: Path) -> None:
+    """Tokenize every source of a recipe into `stores_at`/<name>; finished parts are kept."""
+    for store in config.stores:
+        say(f"tokenizing {store.name}")
+        made = tokenize(
+            store.source,
+            tokenizer=config.tokenizer,
+            at=stores_at / store.name,
+            generated=store.generated,
+            workers=config.workers,
+        )
+        say(f"  {made.num_records} records, {made.num_images} images, {made.num_images * made.codes_per_image:,} codes")
+
+
+def located(config: LVMConfig, stores_at: Path) -> DecoderTrainConfig:
+    """The decoder's config with the folders of the stores in place of their names."""
+    components = tuple(replace(part, store=stores_at / str(part.store)) for part in config.decoder.components)
+    return replace(config.decoder, components=components)
+
+
+def fresh_decoder(config: LVMConfig, tokenizer: VQGAN) -> Decoder:
+    """Random weights, the embeddings of codes from the tokenizer's code vectors if the recipe says so."""
+    seed = config.decoder.train.seed
+    decoder = Decoder(config.model, seed=seed)
+    if config.codebook_start:
+        vectors = tokenizer.quantize.vectors(torch.arange(tokenizer.codebook_size))
+        generator = torch.Generator().manual_seed(seed_of("codebook start", seed) % 2**63)
+        embedding_from_codebook(decoder, vectors, generator=generator)
+    return decoder
+
+
+def card_of(config: LVMConfig, at: Path) -> str:
+    """The model card of a bundle: what it was trained on, how long, and to what loss."""
+    last = read_metrics(at)[-1]
+    train = config.decoder.train
+    lines = [
+        "# An LVM trained with OpenLVM",
+        "",
+        f"- tokenizer: `{config.tokenizer}`",
+        f"- data: {', '.join(store.name for store in config.stores)}",
+        f"- decoder: {config.model.num_parameters:,} parameters",
+        f"- training: {train.steps} steps of {train.positions_per_step} positions of up to 16 images, seed {train.seed}",
+        f"- last training loss: {last['loss']:.4f}",
+    ]
+    return "\n".join(lines) + "\n"

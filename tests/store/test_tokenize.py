@@ -1,0 +1,281 @@
+import errno
+import logging
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fakes import FakeSource, FakeTokenizer, Shape, number_of
+
+from openlvm.core.images import write_image
+from openlvm.sources.layouts import ImageFolder
+from openlvm.store import part as part_module
+from openlvm.store.format import Store
+from openlvm.store.tokenize import tokenize
+from openlvm.tokenizer.folder import save_tokenizer
+from openlvm.tokenizer.vqgan import VQGAN, VQGANConfig
+
+BOTH = ("image", "depth")
+SOURCE = FakeSource(
+    tuple(
+        tuple(
+            Shape(num_frames=1 + (part + row) % 3, label="ab"[row % 2], slots=BOTH[: 1 + row % 2]) for row in range(7)
+        )
+        for part in range(6)
+    ),
+    BOTH,
+)
+
+
+def files_of(at: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(at)): file.read_bytes() for file in sorted(at.rglob("*")) if file.is_file()}
+
+
+@pytest.fixture(scope="module")
+def tiny_vqgan(tmp_path_factory) -> Path:
+    """A random VQGAN of 16 x 16 pixels, as a folder."""
+    torch.manual_seed(0)
+    shape = VQGANConfig(
+        image_size=16,
+        width=8,
+        multipliers=(1, 1, 1),
+        num_res_blocks=1,
+        latent_channels=8,
+        code_channels=4,
+        codebook_size=32,
+        norm_groups=4,
+    )
+    at = tmp_path_factory.mktemp("tokenizer") / "vqgan"
+    save_tokenizer(VQGAN(shape), at)
+    return at
+
+
+@pytest.fixture
+def picture_folder(tmp_path) -> ImageFolder:
+    """12 random pictures in parts of 3."""
+    chance = np.random.default_rng(0)
+    for number in range(12):
+        write_image(tmp_path / "pictures" / f"{number}.png", chance.integers(0, 256, (20, 24, 3), dtype=np.uint8))
+    return ImageFolder(at=tmp_path / "pictures", records_per_part=3)
+
+
+def test_pictures_survive_the_store(tmp_path):
+    """Slot after slot, frame after frame, record after record: image i has the codes of picture number i."""
+    store = tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "s", batch_size=5)
+    assert store.num_records == 42 and number_of(store.read(np.arange(store.num_images))).tolist() == list(
+        range(store.num_images)
+    )
+    number = 0
+    for record, shape in enumerate(shape for part in SOURCE.shapes for shape in part):
+        assert (store.num_frames(record), store.label(record)) == (shape.num_frames, shape.label)
+        assert store.slots_of(record) == shape.slots
+        assert store.key(record) == f"{record // 7}-{record % 7}"
+        number += len(shape.slots) * shape.num_frames
+        assert store.records[record]["first_image"] + len(shape.slots) * shape.num_frames == number
+
+
+def test_generated_slots_are_stored(tmp_path):
+    store = tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "s", generated=["inverted", "recolored:bgr"])
+    plain = tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "plain")
+    assert store.slots == ("image", "depth", "inverted", "recolored:bgr")
+    assert store.num_images == plain.num_images + 2 * sum(plain.num_frames(record) for record in range(42))
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+def test_tokenize_repeats_its_bytes(tmp_path, batch_size):
+    for name in "ab":
+        tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / name, batch_size=batch_size)
+    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+
+
+def test_tokenize_of_a_finished_store_does_nothing(tmp_path):
+    tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "s")
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "s").rglob("*")}
+    told = []
+    tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "s", progress=lambda *numbers: told.append(numbers))
+    assert before == {file: file.stat().st_mtime_ns for file in (tmp_path / "s").rglob("*")}
+    assert told[-1][:2] == (6, 6)
+
+
+def test_tokenize_resumes_after_kill_with_the_same_bytes(tmp_path):
+    """SIGKILL at random moments, again and again, until a run gets through."""
+    tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "whole", batch_size=4)
+    context, chance, kills = multiprocessing.get_context("fork"), random.Random(0), 0
+    options = dict(tokenizer=FakeTokenizer(), at=tmp_path / "killed", batch_size=4)
+    while kills < 12 and not (tmp_path / "killed" / "store.json").exists():
+        running = context.Process(target=tokenize, args=(SOURCE,), kwargs=options)
+        running.start()
+        running.join(chance.uniform(0.001, 0.05))
+        kills += running.exitcode is None
+        os.kill(running.pid, signal.SIGKILL)
+        running.join()
+        if (tmp_path / "killed" / "tokenize.json").exists() and not (tmp_path / "killed" / "store.json").exists():
+            with pytest.raises(FileNotFoundError, match="not finished; run the tokenize command"):
+                Store.open(tmp_path / "killed")
+    assert kills > 1
+    tokenize(SOURCE, **options)
+    assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
+
+
+def test_store_does_not_depend_on_workers(tmp_path, tiny_vqgan, picture_folder):
+    options = dict(tokenizer=tiny_vqgan, generated=("noisy",), batch_size=2)
+    tokenize(picture_folder, at=tmp_path / "alone", **options)
+    tokenize(picture_folder, at=tmp_path / "pool", workers=2, **options)
+    assert files_of(tmp_path / "alone") == files_of(tmp_path / "pool")
+
+
+@pytest.mark.slow
+def test_workers_die_with_their_parent(tmp_path, tiny_vqgan, picture_folder):
+    script = (
+        "from pathlib import Path\nfrom openlvm.store.tokenize import tokenize\n"
+        "from openlvm.sources.layouts import ImageFolder\n"
+        "if __name__ == '__main__':\n"
+        f"    source = ImageFolder(at=Path({str(picture_folder.at)!r}), records_per_part=3)\n"
+        f"    tokenize(source, tokenizer={str(tiny_vqgan)!r}, at={str(tmp_path / 'killed')!r}, workers=2)\n"
+    )
+    (tmp_path / "run.py").write_text(script)
+    root = str(Path(__file__).parents[2])
+    command = [sys.executable, str(tmp_path / "run.py")]
+    running = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": root}, start_new_session=True)
+    while not list((tmp_path / "killed" / "parts").glob("0*")) and running.poll() is None:
+        time.sleep(0.01)
+    running.kill()
+    running.wait()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and _is_alive(running.pid):
+        time.sleep(0.1)
+    assert not _is_alive(running.pid)
+    tokenize(picture_folder, tokenizer=tiny_vqgan, at=tmp_path / "killed")
+    tokenize(picture_folder, tokenizer=tiny_vqgan, at=tmp_path / "whole")
+    assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
+
+
+def _is_alive(group: int) -> bool:
+    """Whether a process of the group is still there."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_bad_records_are_skipped_counted_and_logged(tmp_path, caplog):
+    rows = tuple(Shape(bad=row % 5 == 0) for row in range(40))
+    with caplog.at_level(logging.WARNING):
+        store = tokenize(FakeSource((rows,)), tokenizer=FakeTokenizer(), at=tmp_path / "s", max_bad_share=0.25)
+    assert store.num_records == 32 and store.info()["skipped"] == 8
+    assert [r.getMessage() for r in caplog.records][:1] == ["skipped record 0-0: made to be bad"]
+    assert len(caplog.records) == 5
+    assert [store.key(0), store.key(4)] == ["0-1", "0-6"]
+
+
+def test_too_many_bad_records_stop_and_are_read_again_when_mended(tmp_path):
+    good, bad = tuple(Shape() for _ in range(10)), tuple(Shape(bad=row == 3) for row in range(10))
+    options = dict(tokenizer=FakeTokenizer(), at=tmp_path / "s", max_bad_share=0.01)
+    with pytest.raises(ValueError, match=r"1 of 20 records could not be read.*max_bad_share=0.01; first: 1-3: made to"):
+        tokenize(FakeSource((good, bad)), **options)
+    assert sorted(path.name for path in (tmp_path / "s" / "parts").iterdir()) == ["00000"]
+    assert tokenize(FakeSource((good, good)), **options).num_records == 20
+
+
+def test_undrawable_annotation_is_a_bad_record(tmp_path, monkeypatch):
+    def refuse_blue(payload, preparation):
+        if payload[0, 0, 2] > 200:
+            raise ValueError("it is blue")
+        return preparation(payload)
+
+    monkeypatch.setattr(part_module, "draw", refuse_blue)
+    store = tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "s", max_bad_share=1.0)
+    assert 0 < store.header["skipped"] < 42 and store.header["skipped_first"][0][1] == "it is blue"
+    assert store.num_records + store.header["skipped"] == 42
+    store.verify()
+
+
+def test_full_disk_leaves_only_whole_parts(tmp_path, monkeypatch):
+    encode, calls = part_module._encode, []
+
+    def full_later(pictures, tokenizer, file):
+        calls.append(len(pictures))
+        encode(pictures, tokenizer, file)
+        if len(calls) == 8:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(part_module, "_encode", full_later)
+        with pytest.raises(
+            OSError, match=r"no space left on the disk of .*; 2 of 6 parts are done and stay. Free some"
+        ):
+            tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "s", batch_size=4)
+    assert sorted(path.name for path in (tmp_path / "s" / "parts").iterdir()) == ["00000", "00001"]
+    with pytest.raises(FileNotFoundError, match="not finished"):
+        Store.open(tmp_path / "s")
+    tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "s", batch_size=4)
+    tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "whole", batch_size=4)
+    assert files_of(tmp_path / "s") == files_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"tokenizer": FakeTokenizer("other")}, 'tokenizer was .*"fake-codes".* is .*"other-codes"'),
+        ({"source": FakeSource(SOURCE.shapes, BOTH, "elsewhere")}, "source was .*fake.* is .*elsewhere"),
+        ({"source": FakeSource(SOURCE.shapes[:3], BOTH)}, "listing was"),
+        ({"seed": 1}, "seed was 0, is 1"),
+        ({"batch_size": 2}, "batch_size was 32, is 2"),
+        ({"generated": ["gray"]}, r"generated was \[\], is \[\"gray\"\]"),
+    ],
+)
+def test_store_rejects_another_request(tmp_path, change, words):
+    tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "s")
+    arguments = {"source": SOURCE, "tokenizer": FakeTokenizer(), **change}
+    with pytest.raises(ValueError, match=f"begun with another request: .*{words}"):
+        tokenize(arguments.pop("source"), at=tmp_path / "s", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"workers": 2}, "with workers=2 give the tokenizer's folder"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"generated": ["grey"]}, "no generated slot called 'grey'; did you mean gray"),
+        ({"generated": ["gray", "gray"]}, r"twice: \['gray'\]"),
+    ],
+)
+def test_tokenize_rejects_arguments(tmp_path, change, words):
+    with pytest.raises(ValueError, match=words):
+        tokenize(SOURCE, **{"tokenizer": FakeTokenizer(), "at": tmp_path / "s", **change})
+    assert not (tmp_path / "s").exists()
+
+
+def test_tokenize_rejects_folder_of_something_else(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="not a store and not empty .it holds thesis.txt."):
+        tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_tokenize_rejects_a_source_without_good_records(tmp_path):
+    with pytest.raises(ValueError, match="gave no record that could be read"):
+        tokenize(FakeSource(((Shape(bad=True),),)), tokenizer=FakeTokenizer(), at=tmp_path / "s", max_bad_share=1.0)
+
+
+def test_tokenize_rejects_a_key_given_twice(tmp_path, monkeypatch):
+    twice = FakeSource(((Shape(), Shape()),))
+    monkeypatch.setattr(FakeSource, "parts", lambda self: [part_module.Part("00000", ("same", "same"))])
+    with pytest.raises(ValueError, match="two records with the key 'same'"):
+        tokenize(twice, tokenizer=FakeTokenizer(), at=tmp_path / "s")
+
+
+def test_tokenize_rejects_two_writers(tmp_path):
+    def second(*numbers):
+        with pytest.raises(ValueError, match="another process is tokenizing"):
+            tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "s")
+
+    assert tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "s", progress=second).num_records == 42

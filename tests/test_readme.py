@@ -1,0 +1,82 @@
+"""The README is true: its commands run as they stand (training in its tiny form), and its files are there."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from openlvm.cli.main import main
+from openlvm.core.images import write_image
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+MARKED = re.compile(r"<!-- test: (?P<name>[\w ]+) -->\n```\w+\n(?P<body>.*?)```", re.DOTALL)
+BLOCKS = {match["name"]: match["body"] for match in MARKED.finditer(TEXT)}
+
+
+def commands(block: str) -> list[list[str]]:
+    """The words after `openlvm` of each line of a block."""
+    lines = [shlex.split(line, comments=True) for line in BLOCKS[block].replace("\\\n", " ").splitlines()]
+    return [words[1:] for words in lines if words and words[0] == "openlvm"]
+
+
+def run(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    status = main([*words, "--tiny"] if words[0] == "train" else words)
+    assert status == 0, capsys.readouterr().err
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """An empty working folder with clips and pictures of the names that the README uses."""
+    monkeypatch.chdir(tmp_path)
+    for clip in ("wave", "boat", "bird"):
+        for frame in range(1, 17):
+            columns = np.arange(48) * 5 + 8 * frame
+            pixels = np.broadcast_to(columns[None, :, None] % 256, (40, 48, 3)).astype(np.uint8)
+            write_image(tmp_path / "my" / "clips" / clip / f"frame{frame}.jpg", np.ascontiguousarray(pixels))
+    for number, name in enumerate(("a", "b", "c", "d", "a-mask", "b-mask")):
+        write_image(tmp_path / f"{name}.png", np.full((48, 40, 3), 40 * number, dtype=np.uint8))
+    return tmp_path
+
+
+def test_every_command_of_the_readme_is_tested_or_made():
+    fenced = re.findall(r"```(?:bash|python)\n(.*?)```", TEXT, re.DOTALL)
+    untested = [block for block in fenced if block not in BLOCKS.values()]
+    lines = [line.split("#")[0].strip() for block in untested for line in block.splitlines()]
+    assert lines == ["make demo", "make test"]
+    rules = (ROOT / "Makefile").read_text()
+    assert all(f"\n{line.removeprefix('make ')}: " in rules for line in lines)
+
+
+def test_links_and_pictures_of_the_readme_are_there():
+    named = [name.split("#")[0] for name in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in name]
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert not missing
+
+
+def test_tree_of_the_readme_names_what_is_there():
+    [tree] = re.findall(r"^```\n(openlvm/\n.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+    parts = re.findall(r"^  (\w+(?:/|\.py)) ", tree, re.MULTILINE)
+    there = {path.name + ("/" if path.is_dir() else "") for path in (ROOT / "openlvm").iterdir()}
+    hidden = {"__init__.py", "__main__.py", "__pycache__/"}
+    assert set(parts) == there - hidden
+
+
+def test_own_pictures_become_a_store_a_model_and_answers(desk, capsys):
+    for words in [*commands("own pictures"), *commands("own model")]:
+        run(words, capsys)
+    assert (desk / "sentence.png").exists()
+    assert (desk / "runs" / "prompt" / "sheet.png").exists()
+    shutil.copytree(
+        desk / "runs" / "own" / "bundle", desk / "runs" / "demo" / "lvm" / "bundle"
+    )  # stands in for the demo's
+    for words in commands("prompts"):
+        run(words, capsys)
+    assert len(list((desk / "runs" / "prompt").glob("candidate-*.png"))) >= 4
+    names: dict[str, Any] = {}
+    exec(BLOCKS["python"], names)
+    assert names["done"].images.shape == (1, 1, 64, 64, 3)
