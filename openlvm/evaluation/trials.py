@@ -23,7 +23,8 @@ from openlvm.evaluation.tasks import METRICS, PromptTask
 from openlvm.prompting.engine import generate
 from openlvm.prompting.lvm import LVM
 from openlvm.prompting.prompts import code_row
-from openlvm.prompting.sampling import Sampling
+from openlvm.prompting.sampling import GREEDY
+from openlvm.tokenizer.interface import Tokenizer
 
 PROMPTED = ("correct", "wrong", "shuffled", "none")
 CONDITIONS = (*PROMPTED, "copy", "mean", "ceiling")
@@ -158,7 +159,7 @@ def run_trials(
         start += len(prompt)
     drawn = generate(
         bundle.decoder, rows, tokenizer.codes_per_image, num_codes=tokenizer.codebook_size,
-        sampling=Sampling(temperature=0.0),
+        sampling=GREEDY,
     ).codes[:, 0]  # fmt: skip
     answers = _decode_all(tokenizer, drawn)
     ceilings = _decode_all(tokenizer, codes[start:])
@@ -170,17 +171,17 @@ def run_trials(
     return outcomes
 
 
-def _encode_all(tokenizer, pictures: Sequence[np.ndarray], at_once: int = 64) -> torch.Tensor:
+def _encode_all(tokenizer: Tokenizer, pictures: Sequence[np.ndarray], at_once: int = 64) -> torch.Tensor:
     chunks = [np.stack(pictures[start : start + at_once]) for start in range(0, len(pictures), at_once)]
     return torch.cat([tokenizer.encode(torch.from_numpy(chunk)) for chunk in chunks])
 
 
-def _decode_all(tokenizer, codes: torch.Tensor, at_once: int = 64) -> np.ndarray:
+def _decode_all(tokenizer: Tokenizer, codes: torch.Tensor, at_once: int = 64) -> np.ndarray:
     return torch.cat([tokenizer.decode(chunk) for chunk in codes.split(at_once)]).numpy()
 
 
 def summarize(outcomes: Sequence[Outcome]) -> dict[str, dict]:
-    """Per task: number of queries, pixel error and own metric under each condition, and its spread for `correct`."""
+    """Per task: queries, pixel error and own metric under each condition, and the standard error for `correct`."""
     report: dict[str, dict] = {}
     for name in dict.fromkeys(outcome.trial.task.name for outcome in outcomes):
         mine = [outcome for outcome in outcomes if outcome.trial.task.name == name]
@@ -206,7 +207,7 @@ def _finite_mean(values: Sequence[float]) -> float | None:
 
 
 def overall(report: Mapping[str, Mapping]) -> dict:
-    """Over all tasks: mean pixel errors, the ratios wrong / correct and shuffled / correct, and where copying is beaten."""
+    """Over all tasks: mean pixel errors, their ratios to `correct`, and the tasks on which copying is beaten."""
     means = {c: float(np.mean([task["pixel_error"][c] for task in report.values()])) for c in CONDITIONS}
     beaten = [name for name, task in report.items() if task["pixel_error"]["correct"] < task["pixel_error"]["copy"]]
     return {

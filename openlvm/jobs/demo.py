@@ -41,27 +41,27 @@ from openlvm.recipes.demo_tokenizer import demo_tokenizer
 from openlvm.sentences.generated import add_generated
 from openlvm.sentences.render import draw
 from openlvm.sources.interface import Source
-from openlvm.sources.pack import PackTurns, PackViews, Split
+from openlvm.sources.pack import PackObjects, PackTurns, Split
 from openlvm.sources.pack_motion import PackMotion
 from openlvm.training.progress import say
 
 QUERIES = 24  # per task
-TRAINING_SCENES = 200  # from which the mean training answers are taken
+TRAINING_SCENES = 48  # from which the mean training answers are taken
 SEQUENCE_FRAMES = 7  # shown before the one that is asked for
 GALLERY_COLUMNS = 2 * NUM_PAIRS + 1  # pictures of a prompt
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Where the pictures of an evaluation come from: analogies, turns of objects, moving objects."""
+    """Where the pictures of an evaluation come from; one record an object, so that no example shows the query's."""
 
-    views: Source
+    objects: Source
     turns: Source
     motion: Source
 
 
 def _sources(split: Split) -> HeldOut:
-    return HeldOut(PackViews(split=split), PackTurns(split=split), PackMotion(split=split, clips=48))
+    return HeldOut(PackObjects(split=split), PackTurns(split=split), PackMotion(split=split, clips=48))
 
 
 def run_demo(*, out: Path, from_scratch: bool = False, tiny: bool = False, seed: int = 0) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def run_demo(*, out: Path, from_scratch: bool = False, tiny: bool = False, seed:
     bundle = run_recipe(config, at=out / "lvm", resume=True)
     trained = time.monotonic()
     outcomes = evaluate(LVM.load(bundle), queries=2 if tiny else QUERIES, seed=seed)
-    report = {
+    report: dict[str, Any] = {
         "tasks": summarize(outcomes),
         "seconds": {"until trained": round(trained - start, 1), "evaluation": round(time.monotonic() - trained, 1)},
         "decoder_parameters": config.model.num_parameters,
@@ -110,13 +110,13 @@ def evaluate(lvm: LVM, *, queries: int, seed: int) -> list[Outcome]:
     """Every task of the recipe, on held-out objects before held-out photographs."""
     preparation = lvm.bundle.tokenizer.preparation
     heldout, training = _sources("heldout"), _sources("train")
-    scenes = list(drawn_scenes(heldout.views, preparation, GENERATED))
-    seen = list(drawn_scenes(training.views, preparation, GENERATED, limit=TRAINING_SCENES))
+    scenes = list(drawn_scenes(heldout.objects, preparation, GENERATED))
+    seen = list(drawn_scenes(training.objects, preparation, GENERATED, limit=TRAINING_SCENES))
     by_name = {task.name: task for task in TASKS}
     trials: list[Trial] = []
     for task in TASKS:
         if task.style == "analogy":
-            mean = mean_picture([scene[task.target][0] for scene in seen])
+            mean = mean_picture([picture for scene in seen for picture in scene[task.target]])
             wrong = by_name[WRONG[task.name]]
             trials += analogy_trials(task, wrong, scenes, mean, queries=queries, pairs=NUM_PAIRS, seed=seed)
         else:
@@ -180,7 +180,8 @@ def summary(report: dict[str, Any]) -> str:
             f"   {task['metric']} {value:.3g}"
         )
     lines.append(
-        f"better than copying the query on {len(whole['beats_copying'])} of {len(report['tasks'])} tasks; error with wrong "
-        f"examples x {whole['wrong_over_correct']:.2f}, with shuffled answers x {whole['shuffled_over_correct']:.2f}"
+        f"better than copying the query on {len(whole['beats_copying'])} of {len(report['tasks'])} tasks; error with "
+        f"wrong examples x {whole['wrong_over_correct']:.2f}, with shuffled answers "
+        f"x {whole['shuffled_over_correct']:.2f}"
     )
     return "\n".join(lines)

@@ -28,14 +28,17 @@ figcaption { font-size: .7rem; color: #666 } img.cell { width: 88px; image-rende
 .answer img { outline: 3px solid #00a050; outline-offset: -3px } svg { background: #fafafa }
 img.sheet { max-width: 100% }
 """
-INTRODUCTION = """A small LVM was trained on this machine, on the sample pack that comes with OpenLVM, and then prompted with
-objects it has never seen, before photographs it has never seen. Minutes of CPU make a weak model: this page shows what it
-learned and, beside it, what needs no model at all. Green frames are its answers. The first queries of each task are shown,
-not the best ones."""
-LEGEND = """Mean absolute pixel error in 0..1, lower is better; inpainting, next view and next frame where query and truth
-differ. <b>correct</b>: 3 example pairs, or 7 frames; <b>wrong</b>: examples of another task; <b>shuffled</b>: the examples'
-answers exchanged among them; <b>none</b>: no example; <b>copy</b>: the query itself; <b>mean</b>: the mean answer of the
-training set; <b>ceiling</b>: the truth after encoding and decoding, which no decoder can beat on average."""
+INTRODUCTION = """\
+A small LVM was trained on this machine, on the sample pack that comes with OpenLVM, and then prompted with
+objects it has never seen, before photographs it has never seen. Minutes of CPU make a weak model: this page
+shows what it learned and, beside it, what needs no model at all. Green frames are its answers. The first
+queries of each task are shown, not the best ones."""
+LEGEND = """\
+Mean absolute pixel error in 0..1, lower is better; inpainting, next view and next frame where query and truth
+differ. <b>correct</b>: 3 example pairs, or 7 frames; <b>wrong</b>: examples of another task; <b>shuffled</b>:
+the examples' answers exchanged among them; <b>none</b>: no example; <b>copy</b>: the query itself; <b>mean</b>:
+the mean answer of the training set; <b>ceiling</b>: the truth after encoding and decoding, which no decoder can
+beat on average."""
 
 
 def picture_tag(pixels: np.ndarray, kind: str = "cell") -> str:
@@ -74,7 +77,8 @@ def loss_curve(lines: Sequence[Mapping[str, Any]], width: int = 560, height: int
     y = 10 + (height - 30) * (high - losses) / (high - low)
     points = " ".join(f"{left:.1f},{top:.1f}" for left, top in zip(x, y, strict=True))
     return (
-        f'<svg width="{width}" height="{height}" font-size="11"><polyline points="{points}" fill="none" stroke="#3465a4"/>'
+        f'<svg width="{width}" height="{height}" font-size="11">'
+        f'<polyline points="{points}" fill="none" stroke="#3465a4"/>'
         f'<text x="2" y="16">{high:.2f}</text><text x="2" y="{height - 20}">{low:.2f}</text>'
         f'<text x="40" y="{height - 4}">training loss, nats per code, to step {int(steps.max())}</text></svg>'
     )
@@ -93,7 +97,9 @@ def _answers(outcomes: Sequence[Outcome]) -> str:
     return "".join(parts)
 
 
-def demo_page(at: Path, report: Mapping[str, Any], outcomes: Sequence[Outcome], *, run_at: Path, tokenizer: Path) -> None:
+def demo_page(
+    at: Path, report: Mapping[str, Any], outcomes: Sequence[Outcome], *, run_at: Path, tokenizer: Path
+) -> None:
     """Write the page of a demo's run."""
     loaded = load_tokenizer(tokenizer)
     store = Store.open(run_at / "stores" / "views", loaded)
@@ -102,12 +108,13 @@ def demo_page(at: Path, report: Mapping[str, Any], outcomes: Sequence[Outcome], 
     beaten = ", ".join(whole["beats_copying"]) or "none"
     body = f"""<h1>OpenLVM: pictures in, pictures out</h1><p>{INTRODUCTION}</p>
 <p>{report["decoder_parameters"]:,} parameters, {report["training_steps"]} steps,
-{report["seconds"]["until trained"]:.0f} seconds until trained. Better than copying the query on: {escape(beaten)}. With wrong
-examples the error is {whole["wrong_over_correct"]:.2f} times, with shuffled answers
+{report["seconds"]["until trained"]:.0f} seconds until trained. Better than copying the query on: {escape(beaten)}.
+With wrong examples the error is {whole["wrong_over_correct"]:.2f} times, with shuffled answers
 {whole["shuffled_over_correct"]:.2f} times as large.</p>
 <h2>Scores on held-out objects</h2>{error_table(report["tasks"])}<p><small>{LEGEND}</small></p>
 {loss_curve(read_metrics(run_at))}{_answers(outcomes)}
 <h2>A training record, as its codes show it</h2><pre>{escape(sheet.header)}</pre>{picture_tag(sheet.pixels, "sheet")}"""
-    html = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>OpenLVM demo</title><style>{STYLE}</style>{body}</html>'
+    head = f'<meta charset="utf-8"><title>OpenLVM demo</title><style>{STYLE}</style>'
+    html = f'<!doctype html><html lang="en">{head}{body}</html>'
     with atomic_write(at) as file:
         file.write(html.encode())

@@ -1,4 +1,4 @@
-"""Running a recipe: from raw data to weights, in one run folder that the same command can finish after any interruption.
+"""Running a recipe: from raw data to weights, in one run folder that the same command finishes after any interruption.
 
 run/
   stores/<name>/       of an LVM: what was tokenized
@@ -27,6 +27,8 @@ from openlvm.tokenizer.vqgan import VQGAN
 from openlvm.training.decoder.train import DecoderTrainConfig, train_decoder
 from openlvm.training.progress import say
 from openlvm.training.tokenizer.task import TokenizerTrainConfig, train_tokenizer
+
+SMALL = 8  # parts of a source: fewer are tokenized here, before a pool of processes would have started
 
 
 def run_recipe(
@@ -70,7 +72,7 @@ def make_stores(config: LVMConfig, stores_at: Path) -> None:
             tokenizer=config.tokenizer,
             at=stores_at / store.name,
             generated=store.generated,
-            workers=config.workers,
+            workers=config.workers if len(store.source.parts()) > SMALL else 0,
         )
         say(f"  {made.num_records} records, {made.num_images} images, {made.num_images * made.codes_per_image:,} codes")
 
@@ -102,7 +104,7 @@ def card_of(config: LVMConfig, at: Path) -> str:
         f"- tokenizer: `{config.tokenizer}`",
         f"- data: {', '.join(store.name for store in config.stores)}",
         f"- decoder: {config.model.num_parameters:,} parameters",
-        f"- training: {train.steps} steps of {train.positions_per_step} positions of up to 16 images, seed {train.seed}",
+        f"- training: {train.steps} steps of {train.positions_per_step} positions (up to 16 images), seed {train.seed}",
         f"- last training loss: {last['loss']:.4f}",
     ]
     return "\n".join(lines) + "\n"

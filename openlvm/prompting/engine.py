@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from openlvm.core.chance import Words
+from openlvm.core.seeds import Words
 from openlvm.model.cache import KVCache
 from openlvm.model.decoder import Decoder
 from openlvm.prompting.sampling import Sampling, choose_codes, row_seeds

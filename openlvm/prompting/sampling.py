@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from openlvm.core.chance import Words, derive
-from openlvm.core.seeds import seed_of
+from openlvm.core.seeds import Words, derive, seed_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,9 @@ class LVMConfig:
         known = {store.name for store in self.stores}
         strange = [str(c.store) for c in self.decoder.components if str(c.store) not in known]
         if strange:
-            raise ValueError(f"components of the stores {strange}, which the recipe does not make; it makes {sorted(known)}")
+            raise ValueError(
+                f"components of the stores {strange}, which the recipe does not make; it makes {sorted(known)}"
+            )
 
     @property
     def model(self) -> DecoderConfig:

@@ -90,13 +90,15 @@ def demo(tiny: bool = False) -> LVMConfig:
     Result:  docs/log.md, 2026-11-21
     """
     steps = 6 if tiny else 900
+    scenes, objects = (1, 16) if tiny else (2, None)
     return LVMConfig(
         tokenizer="demo",
+        workers=0 if tiny else 2,
         stores=(
-            StoreConfig(name="views", source=PackViews(background="mixed", scenes_per_object=1 if tiny else 2),
+            StoreConfig(name="views", source=PackViews(background="mixed", scenes_per_object=scenes, objects=objects),
                         generated=GENERATED),
-            StoreConfig(name="turns", source=PackTurns(background="mixed", scenes_per_object=1 if tiny else 2)),
-            StoreConfig(name="motion", source=PackMotion(clips=64 if tiny else 400)),
+            StoreConfig(name="turns", source=PackTurns(background="mixed", scenes_per_object=scenes, objects=objects)),
+            StoreConfig(name="motion", source=PackMotion(clips=8 if tiny else 400)),
             StoreConfig(name="clips", source=PackClips(frames_per_record=8)),
             StoreConfig(name="photos", source=PackPhotos()),
         ),  # fmt: skip

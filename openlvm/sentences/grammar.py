@@ -20,8 +20,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from openlvm.core.chance import below, derive, draw
 from openlvm.core.records import IMAGE
+from openlvm.core.seeds import below, derive, draw
 from openlvm.sentences.sentence import MAX_IMAGES, ROLES, ImageRef, Kind, accepts, check_size, compose
 
 __all__ = [  # the one door for readers of sentences

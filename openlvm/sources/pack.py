@@ -72,8 +72,9 @@ def _scenes(split: str, views: ObjectViews, background: str, seed: int, key: str
     return list(np.rint(views.color * share + behind * (1 - share)).astype(np.uint8))
 
 
-def _scene_keys(split: str, scenes_per_object: int) -> list[str]:
-    return [f"{key}/scene{scene}" for key in entries("objects", split) for scene in range(scenes_per_object)]
+def _scene_keys(split: str, scenes_per_object: int, objects: int | None = None) -> list[str]:
+    chosen = list(entries("objects", split))[:objects]
+    return [f"{key}/scene{scene}" for key in chosen for scene in range(scenes_per_object)]
 
 
 def _annotations(views: ObjectViews, chosen: Sequence[int]) -> dict[str, Sequence[Payload]]:
@@ -136,6 +137,8 @@ class PackTurns:
     """As in `PackObjects`; the same seed and key give the same background there."""
     scenes_per_object: int = 1
     """Records of each object, with different backgrounds."""
+    objects: int | None = None
+    """Only the first so many objects; None is all of the split."""
     seed: int = 0
 
     def __post_init__(self):
@@ -150,7 +153,7 @@ class PackTurns:
         return described("pack_turns", self)
 
     def parts(self) -> list[Part]:
-        return split_into_parts(_scene_keys(self.split, self.scenes_per_object), RECORDS_PER_PART)
+        return split_into_parts(_scene_keys(self.split, self.scenes_per_object, self.objects), RECORDS_PER_PART)
 
     def read(self, part: Part) -> Iterator[Record | BadRecord]:
         objects = entries("objects", self.split)
@@ -173,6 +176,8 @@ class PackViews:
     """As in `PackObjects`; a view and its next view always share one."""
     scenes_per_object: int = 1
     """Times that each view of an object is shown, with different backgrounds."""
+    objects: int | None = None
+    """Only the first so many objects; None is all of the split."""
     seed: int = 0
 
     def __post_init__(self):
@@ -188,7 +193,11 @@ class PackViews:
 
     def parts(self) -> list[Part]:
         chosen = pack_index()["annotated_views"]
-        keys = [f"{key}/view{view}" for key in _scene_keys(self.split, self.scenes_per_object) for view in chosen]
+        keys = [
+            f"{key}/view{view}"
+            for key in _scene_keys(self.split, self.scenes_per_object, self.objects)
+            for view in chosen
+        ]
         return split_into_parts(keys, RECORDS_PER_PART)
 
     def read(self, part: Part) -> Iterator[Record | BadRecord]:
@@ -200,7 +209,8 @@ class PackViews:
             view = int(key.rsplit("view", 1)[1])
             images = _scenes(self.split, views, self.background, self.seed, key)
             annotated = _annotations(views, chosen)
-            slots: dict[str, Sequence[Payload]] = {name: [annotated[name][chosen.index(view)]] for name in ANNOTATIONS}
+            place = chosen.index(view)
+            slots: dict[str, Sequence[Payload]] = {name: [annotated[name][place]] for name in ANNOTATIONS}
             yield Record(
                 key=key,
                 slots={"image": [images[view]], **slots, "next_view": [images[view + 1]]},

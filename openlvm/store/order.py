@@ -16,12 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openlvm.core.chance import derive
-from openlvm.core.permutation import Permutation, permute
-from openlvm.core.seeds import seed_of
+from openlvm.core.seeds import derive, seed_of
 from openlvm.sentences.grammar import Kind
 from openlvm.sentences.sentence import records_per_sentence
 from openlvm.store.format import Store
+from openlvm.store.permutation import Permutation, permute
 
 KEPT_WINDOWS = 4
 """Windows of a component that stay in memory; positions of one chunk of a plan touch two or three."""
@@ -51,7 +50,7 @@ class Window:
         return self.num_members // self.size_of_sentence
 
     def records(self, numbers: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-        """Records of the sentences `numbers` int64 [M], each of a pass with the seed uint64 [M] beside it: int64 [M, R]."""
+        """Records int64 [M, R] of the sentences `numbers` int64 [M], each in the pass of its seed, uint64 [M]."""
         places = numbers[:, None] * self.size_of_sentence + np.arange(self.size_of_sentence)
         places = permute(places, np.array(self.num_members), seeds[:, None])
         return places if self.members is None else self.members[places]

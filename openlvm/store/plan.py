@@ -16,13 +16,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from openlvm.core.chance import derive
-from openlvm.core.permutation import permute
-from openlvm.core.seeds import seed_of
+from openlvm.core.seeds import derive, seed_of
 from openlvm.sentences.grammar import MAX_IMAGES, ROLES, ImageRef, Kind
 from openlvm.sentences.sentence import compose_many
 from openlvm.store.format import Store, image_numbers
 from openlvm.store.order import ComponentOrder
+from openlvm.store.permutation import permute
 
 BLOCK = 256
 """Positions read together: 32 MB of codes at 4096 a position; larger blocks are not faster."""

@@ -13,10 +13,10 @@ import multiprocessing
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from openlvm.core.files import atomic_write, read_json, sweep, write_json
+from openlvm.core.files import TEMPORARY, atomic_write, read_json, sweep, write_json
 from openlvm.core.picking import pick
 from openlvm.sentences.generated import GENERATED
 from openlvm.sources.interface import Part, Source
@@ -96,27 +96,32 @@ def tokenize(
     _check_slots(job)
     parts = source.parts()
     request = _request(job, loaded, parts)
-    with _claimed(at, request):
+    tally = _Tally(parts, max_bad_share, progress, job.at)
+    with _full_disk_explained(at, tally), _claimed(at, request):
         done = _finished_parts(job.at, parts)
-        tally = _Tally(parts, max_bad_share, progress, job.at)
         for told in done.values():
             tally.add(told)
         todo = [part for part in parts if part.name not in done]
-        results = _in_pool(job, todo, tokenizer, workers) if workers else _in_turn(job, todo, loaded)
-        try:
+        with closing(_in_pool(job, todo, tokenizer, workers) if workers else _in_turn(job, todo, loaded)) as results:
             for told in results:
                 tally.add(told)
-            tally.finish()
-            if not (at / STORE).is_file():
-                _bind(at, request, [read_json(job.at / part.name / PART, "part header") for part in parts])
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise OSError(
-                f"no space left on the disk of {at}; {tally.parts_done} of {len(parts)} parts are done and stay. "
-                "Free some space and run the same command again"
-            ) from None
+        tally.finish()
+        if not (at / STORE).is_file():
+            _bind(at, request, [read_json(job.at / part.name / PART, "part header") for part in parts])
     return Store.open(at, loaded)
+
+
+@contextmanager
+def _full_disk_explained(at: Path, tally: "_Tally") -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise OSError(
+            f"no space left on the disk of {at}; {tally.parts_done} of {tally.num_parts} parts are done and stay. "
+            "Free some space and run the same command again"
+        ) from None
 
 
 def _check_slots(job: Job) -> None:
@@ -157,9 +162,8 @@ def _request(job: Job, tokenizer: Tokenizer, parts: list[Part]) -> dict[str, Any
 def _claimed(at: Path, request: dict[str, Any]) -> Iterator[None]:
     """Begin or go on with a store, alone; refuses the folder of another request or of something else."""
     at.mkdir(parents=True, exist_ok=True)
-    sweep(at)
     if not (at / REQUEST).exists():
-        found = sorted(path.name for path in at.iterdir())
+        found = sorted(path.name for path in at.iterdir() if not path.name.startswith(TEMPORARY))
         if found:
             raise ValueError(
                 f"{at} is not a store and not empty (it holds {', '.join(found[:3])}); give another folder"
@@ -175,6 +179,7 @@ def _claimed(at: Path, request: dict[str, Any]) -> Iterator[None]:
         if differs:
             told = "; ".join(f"{key} was {_short(begun.get(key))}, is {_short(request.get(key))}" for key in differs)
             raise ValueError(f"the store {at} was begun with another request: {told}. Give another folder or delete it")
+        sweep(at)
         yield
 
 
@@ -193,7 +198,7 @@ def _finished_parts(at: Path, parts: list[Part]) -> dict[str, dict[str, Any]]:
 # ------------------------------------------------------------------------------------------------------------- working
 
 
-def _in_turn(job: Job, parts: list[Part], tokenizer: Tokenizer) -> Iterator[dict[str, Any]]:
+def _in_turn(job: Job, parts: list[Part], tokenizer: Tokenizer) -> Generator[dict[str, Any], None, None]:
     """Finished parts; on one thread, as in workers, because the order of a sum may depend on the number of threads."""
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -204,7 +209,7 @@ def _in_turn(job: Job, parts: list[Part], tokenizer: Tokenizer) -> Iterator[dict
         torch.set_num_threads(num_threads)
 
 
-def _in_pool(job: Job, parts: list[Part], tokenizer: Any, workers: int) -> Iterator[dict[str, Any]]:
+def _in_pool(job: Job, parts: list[Part], tokenizer: Any, workers: int) -> Generator[dict[str, Any], None, None]:
     """Finished parts in any order; an error ends the work of all."""
     if not parts:
         return

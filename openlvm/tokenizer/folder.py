@@ -23,7 +23,7 @@ def save_tokenizer(vqgan: VQGAN, at: Path | str, *, dtype: torch.dtype = torch.f
     """Write a tokenizer into the folder `at`.
 
     Args:
-        dtype: of the stored weights; bfloat16 halves the file and rounds, so load it back to get the codes of what ships.
+        dtype: of the stored weights; bfloat16 halves the file and rounds: load it back for the codes of what ships.
     """
     state = {name: value.to(dtype).contiguous() for name, value in vqgan.shipped_state().items()}
     with atomic_write(Path(at) / WEIGHTS) as file:

@@ -9,6 +9,7 @@ patch, C code channels, K centers.
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from openlvm.tokenizer.vq import VectorQuantizer
 from openlvm.tokenizer.vqgan import VQGAN, to_unit_range
@@ -92,20 +93,22 @@ def start_from_patches(
     centers = k_means(projected, config.codebook_size, iterations=iterations, generator=generator)
 
     vqgan.quantize.set_codebook(centers.vectors, centers.count * (config.codebook_size / centers.count.sum()))
-    vqgan.patch_embed.weight.copy_(axes.view(channels, 3, size, size))
-    vqgan.patch_embed.bias.copy_(-axes @ mean)
-    # A ConvTranspose2d has one bias a channel: of the mean patch (flat, over many pictures) it paints the channel means.
-    vqgan.patch_paint.weight.copy_(axes.view(channels, 3, size, size))
-    vqgan.patch_paint.bias.copy_(mean.view(3, -1).mean(1))
+    _fill(vqgan.patch_embed, axes.view(channels, 3, size, size), -axes @ mean)
+    # A ConvTranspose2d has one bias a channel: of the mean patch (flat, over many pictures) it paints those means.
+    _fill(vqgan.patch_paint, axes.view(channels, 3, size, size), mean.view(3, -1).mean(1))
     for layer in (vqgan.quant_conv, vqgan.decoder.conv_out):
-        layer.weight.zero_()
-        layer.bias.zero_()
+        _fill(layer, torch.zeros_like(layer.weight), torch.zeros(1))
     _whiten_input_of_decoder(vqgan, projected.std(0))
+
+
+def _fill(layer: nn.Conv2d | nn.ConvTranspose2d, weight: torch.Tensor, bias: torch.Tensor) -> None:
+    assert layer.bias is not None
+    layer.weight.copy_(weight)
+    layer.bias.copy_(bias)
 
 
 def _whiten_input_of_decoder(vqgan: VQGAN, spread: torch.Tensor) -> None:
     """Let the convolutions of the decoder see code channels of equal size, [C] being their standard deviations."""
     layer = vqgan.post_quant_conv
     if vqgan.config.latent_channels == vqgan.config.code_channels:
-        layer.weight.copy_(torch.diag(1 / spread.clamp(min=1e-3))[:, :, None, None])
-        layer.bias.zero_()
+        _fill(layer, torch.diag(1 / spread.clamp(min=1e-3))[:, :, None, None], torch.zeros(1))

@@ -2,7 +2,8 @@
 
 Esser et al., "Taming Transformers" (arXiv 2012.09841) without attention, as open-muse trained it: the parameter names
 and shapes are its, so released weights load by renaming alone. One addition, off for those: a linear *patch shortcut*
-around encoder and decoder, which k-means over patches initializes (docs/log.md, 2026-11-21). Letters: C code channels, h w grid.
+around encoder and decoder, which k-means over patches initializes (docs/log.md, 2026-11-21).
+Letters: C code channels, h w grid.
 """
 
 from dataclasses import asdict, dataclass

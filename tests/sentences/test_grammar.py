@@ -1,3 +1,5 @@
+"""Every kind of sentence composes images that exist, in the order of the design."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

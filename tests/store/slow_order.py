@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from openlvm.core.chance import derive
-from openlvm.core.permutation import Permutation
-from openlvm.core.seeds import seed_of
+from openlvm.core.seeds import derive, seed_of
 from openlvm.sentences.sentence import compose_many
+from openlvm.store.permutation import Permutation
 
 
 def seeded(n, seed):

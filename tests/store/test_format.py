@@ -1,3 +1,5 @@
+"""A store on disk: what is read is what was written, and damage is noticed."""
+
 import pickle
 
 import numpy as np
@@ -16,7 +18,7 @@ def store(make_store):
     rows = [
         Shape(num_frames=4, label="clip", slots=BOTH),
         Shape(),
-        Shape(slots=("depth", "image")),
+        Shape(slots=BOTH),
         Shape(num_frames=9),
     ]
     return make_store([rows, rows[::-1], rows])

@@ -1,3 +1,5 @@
+"""Contact sheets show the pictures of the sentence asked for."""
+
 import numpy as np
 import pytest
 from fakes import Shape, numbered_picture

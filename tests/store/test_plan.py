@@ -1,3 +1,5 @@
+"""Order as a pure function: computed plans equal slow loops, on any number of ranks, with windows and passes."""
+
 import pickle
 import tempfile
 from collections import Counter

@@ -1,3 +1,5 @@
+"""Tokenizing: the same bytes whatever is killed, full, unreadable or parallel; other requests are refused."""
+
 import errno
 import logging
 import multiprocessing
@@ -15,6 +17,7 @@ import torch
 from fakes import FakeSource, FakeTokenizer, Shape, number_of
 
 from openlvm.core.images import write_image
+from openlvm.sentences.grammar import ImageRef
 from openlvm.sources.layouts import ImageFolder
 from openlvm.store import part as part_module
 from openlvm.store.format import Store
@@ -79,6 +82,14 @@ def test_pictures_survive_the_store(tmp_path):
         assert store.key(record) == f"{record // 7}-{record % 7}"
         number += len(shape.slots) * shape.num_frames
         assert store.records[record]["first_image"] + len(shape.slots) * shape.num_frames == number
+
+
+def test_slots_are_stored_in_the_order_of_the_store(tmp_path):
+    """Image 0 is this record's depth, because its source lists that first; the store puts the slot "image" first."""
+    source = FakeSource(((Shape(num_frames=2, slots=("depth", "image")),),), BOTH)
+    store = tokenize(source, tokenizer=FakeTokenizer(), at=tmp_path / "s")
+    assert number_of(store.read(np.arange(4))).tolist() == [2, 3, 0, 1]
+    assert number_of(store.codes([ImageRef(0, "depth", 1), ImageRef(0, "image", 1)])).tolist() == [1, 3]
 
 
 def test_generated_slots_are_stored(tmp_path):
@@ -187,7 +198,7 @@ def test_too_many_bad_records_stop_and_are_read_again_when_mended(tmp_path):
 
 def test_undrawable_annotation_is_a_bad_record(tmp_path, monkeypatch):
     def refuse_blue(payload, preparation):
-        if payload[0, 0, 2] > 200:
+        if payload[-1, -1, 2] > 200:
             raise ValueError("it is blue")
         return preparation(payload)
 
@@ -204,7 +215,7 @@ def test_full_disk_leaves_only_whole_parts(tmp_path, monkeypatch):
     def full_later(pictures, tokenizer, file):
         calls.append(len(pictures))
         encode(pictures, tokenizer, file)
-        if len(calls) == 8:
+        if len(calls) == 12:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:

@@ -56,7 +56,7 @@ def test_start_equals_k_means_over_patches():
     vqgan = VQGAN(CONFIG).eval()
     start_from_patches(vqgan, pictures, num_patches=600, iterations=10, generator=generator())
     back = vqgan.decode(vqgan.encode(pictures))
-    assert (back.int() - pictures.int()).abs().max() <= 3                     # 8 kinds of patches, 32 centers
+    assert (back.int() - pictures.int()).abs().max() <= 3  # 8 kinds of patches, 32 centers
     latents = vqgan.patch_embed(to_unit_range(pictures)).permute(0, 2, 3, 1).reshape(-1, 48)
     assert torch.equal(vqgan.encode(pictures).flatten(), nearest_center(latents, vqgan.quantize.embedding.weight))
 

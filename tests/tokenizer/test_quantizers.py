@@ -65,7 +65,7 @@ def test_fsq_codes_roundtrip_through_vectors():
     assert len(vectors.unique(dim=0)) == 160 and vectors.abs().max() <= 1
     half = torch.tensor([4, 2, 2])
     offset = torch.tensor([0.5, 0.0, 0.5])
-    bounded = vectors * half                                                  # integers, as before rounding
+    bounded = vectors * half  # integers, as before rounding
     inside = (bounded + offset) / ((torch.tensor([8, 5, 4]) - 1) * 1.001 / 2)
     shift = torch.atanh(offset / ((torch.tensor([8, 5, 4]) - 1) * 1.001 / 2))
     assert torch.equal(quantizer.codes_of(torch.atanh(inside.clamp(-0.999999, 0.999999)) - shift), codes)

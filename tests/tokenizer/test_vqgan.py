@@ -18,7 +18,7 @@ TINY = VQGANConfig(
 
 
 def numbered(model: torch.nn.Module) -> torch.nn.Module:
-    """Fill all weights from NumPy, in the order of their names, so that a reference can be recorded once and for all."""
+    """Fill all weights from NumPy, in the order of their names, so that a reference can be recorded."""
     chance = np.random.default_rng(7)
     for name, value in sorted(model.state_dict().items()):
         if not name.startswith("quantize.ema_"):
@@ -92,7 +92,7 @@ def test_codes_fingerprint_ignores_the_decoder_only(tiny):
 
 def test_encode_is_the_nearest_code(tiny):
     with torch.inference_mode():
-        latents = tiny.latents(to_unit_range(pictures()))                     # [B, C, h, w]
+        latents = tiny.latents(to_unit_range(pictures()))  # [B, C, h, w]
     rows = latents.permute(0, 2, 3, 1).reshape(-1, TINY.code_channels)
     slow = [int(((row - tiny.quantize.embedding.weight) ** 2).sum(1).argmin()) for row in rows]
     assert tiny.encode(pictures()).flatten().tolist() == slow

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from openlvm.core.seeds import rng
 from openlvm.core.files import atomic_write
 from openlvm.core.images import ImagePreparation
-from openlvm.core.permutation import Permutation
 from openlvm.core.records import BadRecord, Record
+from openlvm.core.seeds import rng
 from openlvm.sentences.generated import add_generated
 from openlvm.sentences.render import draw
 from openlvm.sources.interface import Source
+from openlvm.store.permutation import Permutation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ def draw_pictures(part: PictureSet, preparation: ImagePreparation, *, seed: int)
 
 @dataclass(frozen=True, eq=False)
 class PictureBank:
-    """uint8 [M, H, W, 3] pictures, somewhat larger than the tokenizer's square, and the order in which they are shown."""
+    """uint8 [M, H, W, 3] pictures, somewhat larger than the tokenizer's square, and the order of showing them."""
 
     pictures: np.ndarray
     shown: np.ndarray

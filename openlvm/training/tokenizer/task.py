@@ -55,8 +55,8 @@ class TokenizerTrainConfig:
     loss: ReconstructionWeights
     """Weights of the loss."""
     frozen_codes_steps: int = 0
-    """Steps at the beginning during which only the decoder learns: after a start from patches, an encoder that moves before
-    the decoder can paint makes the codes worse."""
+    """Steps at the beginning during which only the decoder learns: after a start from patches, an encoder that moves
+    before the decoder can paint makes the codes worse."""
     revive_every: int = 100
     """Steps between revivals of dead codes; VQ only."""
 
@@ -114,7 +114,7 @@ class TokenizerTask:
 
 
 def reconstruction_scores(vqgan: VQGAN, name: str, pictures: np.ndarray) -> Iterator[tuple[str, float]]:
-    """PSNR in dB of the mean squared error, share of codes used and their perplexity, on uint8 [B, H, W, 3] pictures."""
+    """PSNR in dB of the mean squared error, share of codes used and their perplexity, on uint8 [B, H, W, 3]."""
     squared, count = 0.0, np.zeros(vqgan.codebook_size)
     for start in range(0, len(pictures), PICTURES_AT_ONCE):
         pixels = torch.from_numpy(pictures[start : start + PICTURES_AT_ONCE])

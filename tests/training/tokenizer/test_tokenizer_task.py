@@ -34,7 +34,8 @@ def folder(tmp_path: Path) -> Path:
     at.mkdir()
     for number in range(12):
         color = chance.integers(0, 256, (1, 1, 3))
-        pixels = np.broadcast_to(color, (20, 20, 3)) if number % 2 else chance.integers(0, 256, (5, 5, 3)).repeat(4, 0).repeat(4, 1)
+        squares = chance.integers(0, 256, (5, 5, 3)).repeat(4, 0).repeat(4, 1)
+        pixels = np.broadcast_to(color, (20, 20, 3)) if number % 2 else squares
         Image.fromarray(pixels.astype(np.uint8)).save(at / f"{number:02d}.png")
     return at
 
@@ -88,9 +89,8 @@ def test_bank_repeats_from_its_file(folder, tmp_path):
 def test_bank_rejects_unreadable_pictures(folder, tmp_path):
     (folder / "03.png").write_bytes(b"")
     with pytest.raises(ValueError, match="03.*empty.*mend or remove it"):
-        make_bank(
-            config_for(folder).mixture, preparation=ImagePreparation(size=16), margin=0, seed=1, at=tmp_path / "bank.npz"
-        )
+        preparation = ImagePreparation(size=16)
+        make_bank(config_for(folder).mixture, preparation=preparation, margin=0, seed=1, at=tmp_path / "bank.npz")
     assert not (tmp_path / "bank.npz").exists()
 
 

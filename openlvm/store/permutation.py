@@ -9,8 +9,7 @@ from typing import overload
 
 import numpy as np
 
-from openlvm.core.chance import GOLDEN, mix64
-from openlvm.core.seeds import Part, seed_of
+from openlvm.core.seeds import GOLDEN, Part, mix64, seed_of
 
 ROUNDS = 6
 """Feistel rounds; each changes one half. Distances of neighbors are uniform (chi-square) from 5 on (tests/core)."""

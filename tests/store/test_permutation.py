@@ -1,3 +1,5 @@
+"""Computed permutations are bijections, the same everywhere, and look random."""
+
 from collections import Counter
 from math import factorial
 
@@ -6,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openlvm.core.permutation import MAX_SIZE, Permutation, permute
+from openlvm.store.permutation import MAX_SIZE, Permutation, permute
 
 KEYS = st.integers(0, 1 << 60)
 
