@@ -76,5 +76,9 @@ def _tokenize(options: Any) -> Outcome:
         batch_size=options.batch_size,
         max_bad_share=options.max_bad_share,
     )
-    values = {"store": options.store, "records": store.num_records, "images": store.num_images}
-    return Outcome(values, f"{options.store}: {store.num_records} records, {store.num_images} images")
+    skipped = store.info()["skipped"]
+    values = {
+        "store": options.store, "records": store.num_records, "images": store.num_images, "skipped": skipped,
+    }  # fmt: skip
+    text = f"{options.store}: {store.num_records} records, {store.num_images} images, {skipped} unreadable skipped"
+    return Outcome(values, text)
