@@ -16,8 +16,9 @@ from openlvm.bundle import SpecialIds, save_bundle
 from openlvm.core.runs import read_metrics
 from openlvm.core.seeds import seed_of
 from openlvm.jobs.own import train_own
-from openlvm.model.decoder import Decoder, embedding_from_codebook
+from openlvm.model.decoder import Decoder
 from openlvm.model.folder import load_decoder
+from openlvm.model.starts import embedding_from_codebook, look_back
 from openlvm.recipes.config import LVMConfig
 from openlvm.recipes.own import OwnConfig
 from openlvm.store.plan import Plan
@@ -84,13 +85,14 @@ def located(config: LVMConfig, stores_at: Path) -> DecoderTrainConfig:
 
 
 def fresh_decoder(config: LVMConfig, tokenizer: VQGAN) -> Decoder:
-    """Random weights, the embeddings of codes from the tokenizer's code vectors if the recipe says so."""
+    """Random weights, started as the recipe says (model/starts.py)."""
     seed = config.decoder.train.seed
     decoder = Decoder(config.model, seed=seed)
     if config.codebook_start:
         vectors = tokenizer.quantize.vectors(torch.arange(tokenizer.codebook_size))
         generator = torch.Generator().manual_seed(seed_of("codebook start", seed) % 2**63)
         embedding_from_codebook(decoder, vectors, generator=generator)
+    look_back(decoder, config.look_back)
     return decoder
 
 

@@ -270,23 +270,3 @@ class Decoder(nn.Module):
         shape = (rows, self.config.num_heads, room, self.config.head_dim)
         keys, values = ([weight.new_empty(shape) for _ in self.model.layers] for _ in range(2))
         return KVCache(keys, values)
-
-
-@torch.no_grad()
-def embedding_from_codebook(decoder: Decoder, vectors: torch.Tensor, *, generator: torch.Generator) -> None:
-    """Start the embedding rows of the K codes from the tokenizer's code vectors, so that like codes begin alike.
-
-    The vectors are centered, mapped to the decoder's width by a random matrix, and scaled to the std of all initial
-    weights. Only an initialization: nothing else is kept. (DeLVM keeps the codebook itself, frozen, behind a matrix.)
-
-    Args:
-        decoder: its first K embedding rows are replaced.
-        vectors: float [K, channels], the tokenizer's codebook.
-        generator: CPU generator of the random matrix.
-    """
-    table = decoder.model.embed_tokens.weight
-    if vectors.ndim != 2 or len(vectors) > len(table):
-        raise ValueError(f"code vectors must be [K, channels] with K <= {len(table)}, not {list(vectors.shape)}")
-    centered = vectors.detach().cpu().float() - vectors.detach().cpu().float().mean(0)
-    rows = centered @ torch.randn(vectors.shape[1], table.shape[1], generator=generator)  # [K, D]
-    table[: len(rows)] = (rows * (INIT_STD / rows.std())).to(table)

@@ -14,7 +14,7 @@ _delvm = partial(DecoderConfig, vocab_size=8192, context=8 * 256, rms_eps=1e-5, 
 _demo = partial(DecoderConfig, vocab_size=1124, context=16 * 64 + 1, tie_embeddings=True)
 
 SIZES: dict[str, DecoderConfig] = {
-    "demo": _demo(hidden_size=192, mlp_size=512, num_layers=5, num_heads=3),
+    "demo": _demo(hidden_size=192, mlp_size=512, num_layers=5, num_heads=3, rope_theta=100.0, attention_bias=True),
     "debug": _lvm(hidden_size=128, mlp_size=256, num_layers=2, num_heads=4),
     "nano": _lvm(hidden_size=320, mlp_size=864, num_layers=8, num_heads=5),
     "100m": _lvm(hidden_size=640, mlp_size=1664, num_layers=22, num_heads=10),

@@ -32,7 +32,9 @@ class LVMConfig:
     workers: int = 2
     """Processes that tokenize."""
     codebook_start: bool = True
-    """Start the decoder's embeddings from the tokenizer's code vectors (model.decoder.embedding_from_codebook)."""
+    """Start the decoder's embeddings from the tokenizer's code vectors (model.starts.embedding_from_codebook)."""
+    look_back: tuple[tuple[int, ...], ...] = ()
+    """For each of the first layers, offsets its first heads begin by attending to (model.starts.look_back)."""
 
     def __post_init__(self):
         known = {store.name for store in self.stores}

@@ -14,7 +14,8 @@ from openlvm.training.config import OptimConfig, TrainConfig
 from openlvm.training.decoder.rows import LossConfig
 from openlvm.training.decoder.train import DecoderTrainConfig
 
-GENERATED = ("edges", "gray", "holes", "noisy", "inverted", "recolored:brg", "recolored:gbr")
+RECOLORINGS = tuple(f"recolored:{order}" for order in ("brg", "gbr", "grb", "bgr", "rbg"))
+GENERATED = ("edges", "gray", "holes", "inverted", *RECOLORINGS)
 
 TASKS = (
     PromptTask(name="segmentation", target="mask", metric="iou"),
@@ -24,6 +25,8 @@ TASKS = (
     PromptTask(name="colorization", source="gray", target="image"),
     PromptTask(name="inpainting", source="holes", target="image", region="changed"),
     PromptTask(name="inversion", target="inverted"),
+    PromptTask(name="recoloring brg", target="recolored:brg"),
+    PromptTask(name="recoloring gbr", target="recolored:gbr"),
     PromptTask(name="next view", style="sequence", source="image", region="changed"),
     PromptTask(name="next frame", style="sequence", source="image", region="changed"),
 )
@@ -37,6 +40,8 @@ WRONG = {
     "colorization": "normals",
     "inpainting": "segmentation",
     "inversion": "colorization",
+    "recoloring brg": "edges",
+    "recoloring gbr": "inversion",
 }
 """Whose examples mislead in the condition `wrong`: task -> other task."""
 
@@ -50,12 +55,13 @@ _TASK_PAIRS: tuple[tuple[str, str], ...] = (
     ("image", "edges"),
     ("gray", "image"),
     ("holes", "image"),
-    ("noisy", "image"),
     ("image", "inverted"),
-    ("image", "recolored:brg"),
-    ("image", "recolored:gbr"),
+    *(("image", recoloring) for recoloring in RECOLORINGS),
 )
 _PAIRS_SHARE = 0.70
+_LOOK_BACK = ((63, 64, 7), (63,), (63,))
+"""At the code that predicts the next, 63 back is the place of the next in the image before, 7 the one above it; 64 back is
+the own place in the image before: where an answer's code learns what it is the answer to."""
 _OTHERS: tuple[tuple[str, Kind, float], ...] = (
     ("photos", Single(), 0.005),
     ("clips", Sequence(num_images=8, strides=(1,)), 0.005),
@@ -102,6 +108,7 @@ def demo(tiny: bool = False) -> LVMConfig:
             StoreConfig(name="clips", source=PackClips(frames_per_record=8)),
             StoreConfig(name="photos", source=PackPhotos()),
         ),  # fmt: skip
+        look_back=_LOOK_BACK,
         decoder=DecoderTrainConfig(
             model=SIZES["demo"],
             train=TrainConfig(

@@ -32,7 +32,7 @@ def demo_tokenizer(tiny: bool = False) -> TokenizerTrainConfig:
     Smaller: openlvm tokenizer train demo_tokenizer --tiny
     Result:  docs/log.md, 2026-11-21
     """
-    steps = 8 if tiny else 6000
+    steps = 8 if tiny else 5000
     return TokenizerTrainConfig(
         model=VQGANConfig(
             image_size=64,
@@ -60,5 +60,5 @@ def demo_tokenizer(tiny: bool = False) -> TokenizerTrainConfig:
         heldout=pictures("heldout", scenes_per_object=1, clips=8),
         start=PatchStart(num_patches=2_000, iterations=2) if tiny else PatchStart(),
         loss=ReconstructionWeights(),
-        frozen_codes_steps=2 * steps // 5,
+        frozen_codes_steps=steps // 2 if tiny else steps,
     )

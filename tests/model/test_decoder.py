@@ -6,7 +6,8 @@ import pytest
 import torch
 import transformers
 
-from openlvm.model.decoder import Decoder, DecoderConfig, embedding_from_codebook
+from openlvm.model.decoder import Decoder, DecoderConfig
+from openlvm.model.starts import embedding_from_codebook
 from openlvm.model.sizes import SIZES
 
 TINY = DecoderConfig(vocab_size=60, hidden_size=32, num_layers=2, num_heads=2, mlp_size=48, context=40)

@@ -1,0 +1,66 @@
+"""Starts of a decoder that save it from learning what is known beforehand; initializations only, nothing stays.
+
+Letters: A heads, E channels of a head, N codes per image, K codebook size.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from openlvm.model.decoder import INIT_STD, Decoder
+
+PEAK = 20.0
+"""Attention logit at the offset looked back to, 0 on average elsewhere: with rope_theta=100 and 64 channels a head gives
+0.6 of its attention to that code and 0.98 to it and its two neighbors."""
+
+
+@torch.no_grad()
+def embedding_from_codebook(decoder: Decoder, vectors: torch.Tensor, *, generator: torch.Generator) -> None:
+    """Start the embedding rows of the K codes from the tokenizer's code vectors, so that like codes begin alike.
+
+    The vectors are centered, mapped to the decoder's width by a random matrix, and scaled to the std of all initial
+    weights. (DeLVM keeps the codebook itself, frozen, behind a matrix.)
+
+    Args:
+        decoder: its first K embedding rows are replaced.
+        vectors: float [K, channels], the tokenizer's codebook.
+        generator: CPU generator of the random matrix.
+    """
+    table = decoder.model.embed_tokens.weight
+    if vectors.ndim != 2 or len(vectors) > len(table):
+        raise ValueError(f"code vectors must be [K, channels] with K <= {len(table)}, not {list(vectors.shape)}")
+    centered = vectors.detach().cpu().float() - vectors.detach().cpu().float().mean(0)
+    rows = centered @ torch.randn(vectors.shape[1], table.shape[1], generator=generator)  # [K, D]
+    table[: len(rows)] = (rows * (INIT_STD / rows.std())).to(table)
+
+
+@torch.no_grad()
+def look_back(decoder: Decoder, offsets: Sequence[Sequence[int]]) -> None:
+    """Let heads begin by attending to fixed offsets, for instance to the same place of the image before.
+
+    The biases of query and key are set so that rotary positions make a logit of `PEAK` at t - s = offset and about 0
+    elsewhere: with q at angle -theta_i * offset and k at angle 0 in every pair i, q R(s - t) k is a sum of
+    cos(theta_i (t - s - offset)). What stands N - 1 codes back is, where a code is predicted, the code at the same
+    place of the image before; a place is 1-D to a Llama, and minutes of training do not suffice to find it.
+
+    Args:
+        decoder: with attention_bias; small weights elsewhere leave the biases in charge.
+        offsets: for each of the first layers, offsets of its first heads, at least 0.
+    """
+    config = decoder.config
+    if not config.attention_bias:
+        raise ValueError("looking back needs attention_bias=True: the offsets are written into the biases")
+    if len(offsets) > config.num_layers or max(map(len, offsets), default=0) > config.num_heads:
+        raise ValueError(f"offsets {offsets} for {config.num_layers} layers of {config.num_heads} heads")
+    half = config.head_dim // 2
+    frequencies = config.rope_theta ** -(torch.arange(half) / half)
+    size = math.sqrt(2 * PEAK / math.sqrt(config.head_dim))  # so that half * size^2 / sqrt(E) is the peak
+    for layer, of_heads in zip(decoder.model.layers, offsets, strict=False):
+        query, key = layer.self_attn.q_proj.bias, layer.self_attn.k_proj.bias
+        for head, offset in enumerate(of_heads):
+            start = head * config.head_dim
+            query[start : start + half] = size * (frequencies * offset).cos()
+            query[start + half : start + 2 * half] = -size * (frequencies * offset).sin()
+            key[start : start + half] = size
+            key[start + half : start + 2 * half] = 0.0
