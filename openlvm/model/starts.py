@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import torch
 
-from openlvm.model.decoder import INIT_STD, Decoder
+from openlvm.model.decoder import INIT_STD, Block, Decoder
 
 PEAK = 20.0
-"""Attention logit at the offset looked back to, 0 on average elsewhere: with rope_theta=100 and 64 channels a head gives
-0.6 of its attention to that code and 0.98 to it and its two neighbors."""
+"""Attention logit at the offset looked back to, 0 on average elsewhere: with rope_theta=100 and 64 channels a head
+gives 0.6 of its attention to that code and 0.98 to it and its two neighbors."""
 
 
 @torch.no_grad()
@@ -49,6 +49,8 @@ def look_back(decoder: Decoder, offsets: Sequence[Sequence[int]]) -> None:
         offsets: for each of the first layers, offsets of its first heads, at least 0.
     """
     config = decoder.config
+    if not offsets:
+        return
     if not config.attention_bias:
         raise ValueError("looking back needs attention_bias=True: the offsets are written into the biases")
     if len(offsets) > config.num_layers or max(map(len, offsets), default=0) > config.num_heads:
@@ -56,8 +58,10 @@ def look_back(decoder: Decoder, offsets: Sequence[Sequence[int]]) -> None:
     half = config.head_dim // 2
     frequencies = config.rope_theta ** -(torch.arange(half) / half)
     size = math.sqrt(2 * PEAK / math.sqrt(config.head_dim))  # so that half * size^2 / sqrt(E) is the peak
-    for layer, of_heads in zip(decoder.model.layers, offsets, strict=False):
-        query, key = layer.self_attn.q_proj.bias, layer.self_attn.k_proj.bias
+    for block, of_heads in zip(decoder.model.layers, offsets, strict=False):
+        assert isinstance(block, Block)
+        query, key = block.self_attn.q_proj.bias, block.self_attn.k_proj.bias
+        assert query is not None and key is not None
         for head, offset in enumerate(of_heads):
             start = head * config.head_dim
             query[start : start + half] = size * (frequencies * offset).cos()

@@ -60,8 +60,8 @@ _TASK_PAIRS: tuple[tuple[str, str], ...] = (
 )
 _PAIRS_SHARE = 0.70
 _LOOK_BACK = ((63, 64, 7), (63,), (63,))
-"""At the code that predicts the next, 63 back is the place of the next in the image before, 7 the one above it; 64 back is
-the own place in the image before: where an answer's code learns what it is the answer to."""
+"""At the code that predicts the next, 63 back is the next one's place in the image before, 7 the place above it; 64
+back is a code's own place in the image before: where an answer's code learns what it is the answer to."""
 _OTHERS: tuple[tuple[str, Kind, float], ...] = (
     ("photos", Single(), 0.005),
     ("clips", Sequence(num_images=8, strides=(1,)), 0.005),

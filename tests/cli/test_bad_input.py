@@ -1,4 +1,4 @@
-"""What users get wrong, through the command line: one clear line, exit status 2, nothing half-written that reads as whole."""
+"""What users get wrong, through the command line: one clear line, exit status 2, nothing that reads as whole."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ from openlvm.store.format import Store
 
 @pytest.fixture
 def tokenize(pictures, tokenizer_at, tmp_path, openlvm_error):
-    """Tokenize the folder of pictures into `tmp_path/store`; the complaint, after making sure that no store is there."""
+    """Tokenize pictures into `tmp_path/store`; the complaint, after making sure that no store is there."""
 
     def run(layout: str = "images", at: Path = pictures, *more) -> str:
         words = ("tokenize", layout, "--at", at, "--store", tmp_path / "store", "--tokenizer", tokenizer_at, *more)

@@ -7,7 +7,6 @@ import torch
 import transformers
 
 from openlvm.model.decoder import Decoder, DecoderConfig
-from openlvm.model.starts import embedding_from_codebook
 from openlvm.model.sizes import SIZES
 
 TINY = DecoderConfig(vocab_size=60, hidden_size=32, num_layers=2, num_heads=2, mlp_size=48, context=40)
@@ -160,21 +159,6 @@ def test_initial_weights_repeat_and_have_their_scale():
     assert block.self_attn.q_proj.weight.std().item() == pytest.approx(0.02, rel=0.05)
     assert block.self_attn.o_proj.weight.std().item() == pytest.approx(0.02 / 2, rel=0.05)  # sqrt(2 * 2 layers)
     assert block.mlp.down_proj.weight.std().item() == pytest.approx(0.02 / 2, rel=0.05)
-
-
-def test_embedding_from_codebook_keeps_likeness_and_leaves_special_ids():
-    decoder = Decoder(TINY)
-    before = decoder.model.embed_tokens.weight.detach().clone()
-    vectors = torch.randn(50, 8, generator=torch.Generator().manual_seed(0)) + 5
-    vectors[1] = vectors[0] + 0.01
-    embedding_from_codebook(decoder, vectors, generator=torch.Generator().manual_seed(1))
-    table = decoder.model.embed_tokens.weight.detach()
-    assert torch.equal(table[50:], before[50:])
-    assert table[:50].std().item() == pytest.approx(0.02, rel=0.01)
-    distances = torch.cdist(table[:1], table[1:50])[0]
-    assert distances.argmin() == 0 and distances[0] < 0.05 * distances.median()
-    with pytest.raises(ValueError, match=r"\[K, channels\] with K <= 60, not \[61, 8\]"):
-        embedding_from_codebook(decoder, torch.zeros(61, 8), generator=torch.Generator())
 
 
 TABLE = {  # facts/lvm.md §3, vocabulary 8292, untied
