@@ -29,7 +29,7 @@ help:
 	$(PYTHON) -m venv .venv
 
 $(USE): .venv/bin/python pyproject.toml constraints-cpu.txt
-	$(BIN)/python -m pip install --quiet $(CONSTRAINT) -e '.[fast,video]'
+	$(BIN)/python -m pip install --quiet $(CONSTRAINT) -e .
 	@touch $(USE)
 
 $(DEVELOP): $(USE) pyproject.toml constraints-cpu.txt
