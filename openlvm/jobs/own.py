@@ -10,11 +10,12 @@ from openlvm.core.picking import pick
 from openlvm.core.records import IMAGE
 from openlvm.model.folder import load_decoder
 from openlvm.model.sizes import SIZES
+from openlvm.model.starts import fresh_decoder
 from openlvm.recipes.own import OwnConfig
 from openlvm.sentences.grammar import MAX_IMAGES, Category, Kind, Pairs, Sequence, Single
 from openlvm.store.format import Store
 from openlvm.store.plan import Component
-from openlvm.tokenizer.folder import load_tokenizer
+from openlvm.tokenizer.folder import code_vectors, load_tokenizer
 from openlvm.training.decoder.train import DecoderTrainConfig, train_decoder
 
 CARD = """# An LVM trained by `openlvm train own`
@@ -55,7 +56,13 @@ def train_own(config: OwnConfig, at: Path, *, resume: bool = False, device: str 
         ),
         max_passes=config.max_passes,
     )
-    decoder_at = train_decoder(training, at, resume=resume, device=device)
+    decoder = fresh_decoder(
+        training.model,
+        seed=config.train.seed,
+        vectors=code_vectors(tokenizer),
+        codes_per_image=tokenizer.codes_per_image if shape.attention_bias else None,
+    )
+    decoder_at = train_decoder(training, at, decoder=decoder, resume=resume, device=device)
     card = CARD.format(
         records=store.num_records,
         images=store.num_images,

@@ -10,21 +10,16 @@ run/
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from openlvm.bundle import SpecialIds, save_bundle
 from openlvm.core.runs import read_metrics
-from openlvm.core.seeds import seed_of
 from openlvm.jobs.own import train_own
-from openlvm.model.decoder import Decoder
 from openlvm.model.folder import load_decoder
-from openlvm.model.starts import embedding_from_codebook, look_back
+from openlvm.model.starts import fresh_decoder
 from openlvm.recipes.config import LVMConfig
 from openlvm.recipes.own import OwnConfig
 from openlvm.store.plan import Plan
 from openlvm.store.tokenize import tokenize
-from openlvm.tokenizer.folder import load_tokenizer
-from openlvm.tokenizer.vqgan import VQGAN
+from openlvm.tokenizer.folder import code_vectors, load_tokenizer
 from openlvm.training.decoder.train import DecoderTrainConfig, train_decoder
 from openlvm.training.progress import say
 from openlvm.training.tokenizer.task import TokenizerTrainConfig, train_tokenizer
@@ -48,7 +43,12 @@ def run_recipe(
     tokenizer = load_tokenizer(config.tokenizer)
     make_stores(config, at / "stores")
     decoder_config = located(config, at / "stores")
-    decoder = fresh_decoder(config, tokenizer)
+    decoder = fresh_decoder(
+        config.model,
+        seed=config.decoder.train.seed,
+        vectors=code_vectors(tokenizer) if config.codebook_start else None,
+        codes_per_image=tokenizer.codes_per_image if config.look_back else None,
+    )
     for line in Plan(
         decoder_config.components, seed=config.decoder.train.seed, max_passes=decoder_config.max_passes
     ).report().splitlines():  # fmt: skip
@@ -82,18 +82,6 @@ def located(config: LVMConfig, stores_at: Path) -> DecoderTrainConfig:
     """The decoder's config with the folders of the stores in place of their names."""
     components = tuple(replace(part, store=stores_at / str(part.store)) for part in config.decoder.components)
     return replace(config.decoder, components=components)
-
-
-def fresh_decoder(config: LVMConfig, tokenizer: VQGAN) -> Decoder:
-    """Random weights, started as the recipe says (model/starts.py)."""
-    seed = config.decoder.train.seed
-    decoder = Decoder(config.model, seed=seed)
-    if config.codebook_start:
-        vectors = tokenizer.quantize.vectors(torch.arange(tokenizer.codebook_size))
-        generator = torch.Generator().manual_seed(seed_of("codebook start", seed) % 2**63)
-        embedding_from_codebook(decoder, vectors, generator=generator)
-    look_back(decoder, config.look_back)
-    return decoder
 
 
 def card_of(config: LVMConfig, at: Path) -> str:

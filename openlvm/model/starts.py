@@ -8,11 +8,30 @@ from collections.abc import Sequence
 
 import torch
 
-from openlvm.model.decoder import INIT_STD, Block, Decoder
+from openlvm.core.seeds import seed_of
+from openlvm.model.decoder import INIT_STD, Block, Decoder, DecoderConfig
 
 PEAK = 20.0
 """Attention logit at the offset looked back to, 0 on average elsewhere: with rope_theta=100 and 64 channels a head
 gives 0.6 of its attention to that code and 0.98 to it and its two neighbors."""
+
+
+def fresh_decoder(
+    config: DecoderConfig, *, seed: int, vectors: torch.Tensor | None, codes_per_image: int | None
+) -> Decoder:
+    """A decoder with random weights and the starts of this file.
+
+    Args:
+        vectors: float [K, channels], the tokenizer's codebook, for `embedding_from_codebook`; None leaves it out.
+        codes_per_image: N, for `look_back` to `same_place`; None leaves it out.
+    """
+    decoder = Decoder(config, seed=seed)
+    if vectors is not None:
+        generator = torch.Generator().manual_seed(seed_of("codebook start", seed) % 2**63)
+        embedding_from_codebook(decoder, vectors, generator=generator)
+    if codes_per_image is not None:
+        look_back(decoder, same_place(codes_per_image))
+    return decoder
 
 
 @torch.no_grad()
@@ -33,6 +52,18 @@ def embedding_from_codebook(decoder: Decoder, vectors: torch.Tensor, *, generato
     centered = vectors.detach().cpu().float() - vectors.detach().cpu().float().mean(0)
     rows = centered @ torch.randn(vectors.shape[1], table.shape[1], generator=generator)  # [K, D]
     table[: len(rows)] = (rows * (INIT_STD / rows.std())).to(table)
+
+
+def same_place(codes_per_image: int) -> tuple[tuple[int, ...], ...]:
+    """Offsets for `look_back` with N codes per image on a square grid.
+
+    At the code from which the next is predicted, N - 1 back is the next one's place in the image before, and grid - 1
+    back the place above it. N back is a code's own place in the image before: where an answer's code learns what it is
+    the answer to, so that later layers can find a like query and copy its answer.
+    """
+    grid = math.isqrt(codes_per_image)
+    back = codes_per_image - 1
+    return (back, codes_per_image, grid - 1), (back,), (back,)
 
 
 @torch.no_grad()

@@ -33,8 +33,8 @@ class LVMConfig:
     """Processes that tokenize."""
     codebook_start: bool = True
     """Start the decoder's embeddings from the tokenizer's code vectors (model.starts.embedding_from_codebook)."""
-    look_back: tuple[tuple[int, ...], ...] = ()
-    """For each of the first layers, offsets its first heads begin by attending to (model.starts.look_back)."""
+    look_back: bool = True
+    """Let heads begin by attending to the same place of the image before (model.starts.look_back)."""
 
     def __post_init__(self):
         known = {store.name for store in self.stores}

@@ -59,9 +59,6 @@ _TASK_PAIRS: tuple[tuple[str, str], ...] = (
     *(("image", recoloring) for recoloring in RECOLORINGS),
 )
 _PAIRS_SHARE = 0.70
-_LOOK_BACK = ((63, 64, 7), (63,), (63,))
-"""At the code that predicts the next, 63 back is the next one's place in the image before, 7 the place above it; 64
-back is a code's own place in the image before: where an answer's code learns what it is the answer to."""
 _OTHERS: tuple[tuple[str, Kind, float], ...] = (
     ("photos", Single(), 0.005),
     ("clips", Sequence(num_images=8, strides=(1,)), 0.005),
@@ -108,7 +105,6 @@ def demo(tiny: bool = False) -> LVMConfig:
             StoreConfig(name="clips", source=PackClips(frames_per_record=8)),
             StoreConfig(name="photos", source=PackPhotos()),
         ),  # fmt: skip
-        look_back=_LOOK_BACK,
         decoder=DecoderTrainConfig(
             model=SIZES["demo"],
             train=TrainConfig(

@@ -47,6 +47,11 @@ def load_tokenizer(name: Path | str) -> VQGAN:
     return vqgan.eval().requires_grad_(False)
 
 
+def code_vectors(vqgan: VQGAN) -> torch.Tensor:
+    """The vector of every code, float32 [K, C]."""
+    return vqgan.quantize.vectors(torch.arange(vqgan.codebook_size))
+
+
 def _config_from(stored: dict[str, Any], at: Path) -> VQGANConfig:
     if (stored.get("format"), stored.get("kind")) != (FORMAT, "vqgan"):
         raise ValueError(

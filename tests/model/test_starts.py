@@ -1,16 +1,19 @@
 """Starts of a decoder: what is written into fresh weights, and that it does what it says."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from openlvm.model.decoder import Decoder, DecoderConfig
-from openlvm.model.starts import PEAK, embedding_from_codebook, look_back
+from openlvm.model.starts import PEAK, embedding_from_codebook, fresh_decoder, look_back, same_place
 
 TINY = DecoderConfig(vocab_size=60, hidden_size=32, num_layers=2, num_heads=2, mlp_size=48, context=40)
 BACK = DecoderConfig(
     vocab_size=60, hidden_size=128, num_layers=2, num_heads=2, mlp_size=48, context=200, rope_theta=100.0,
     attention_bias=True,
 )  # fmt: skip
+BACK3 = dataclasses.replace(BACK, hidden_size=96, num_layers=3, num_heads=3)
 
 
 def test_embedding_from_codebook_keeps_likeness_and_leaves_special_ids():
@@ -81,3 +84,28 @@ def test_look_back_rejects_what_does_not_fit():
         look_back(Decoder(TINY), [[1]])
     with pytest.raises(ValueError, match="for 2 layers of 2 heads"):
         look_back(Decoder(BACK), [[1, 2, 3]])
+
+
+def test_same_place_is_where_it_says():
+    """Sentence of images of 2 x 2 codes behind BOS: position 1 + 4 i + r holds code r of image i."""
+    (here, own, above), *_ = same_place(4)
+    for image, row, column in ((1, 1, 0), (3, 1, 1)):
+        wanted = 1 + 4 * image + 2 * row + column
+        asking = wanted - 1  # predicts the code at `wanted`
+        assert asking - here == wanted - 4 and asking - above == wanted - 2
+        assert wanted - own == wanted - 4
+
+
+def test_fresh_decoder_repeats_and_takes_both_starts():
+    vectors = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
+
+    def made(**options):
+        return fresh_decoder(BACK3, seed=1, **options).state_dict()
+
+    plain = made(vectors=None, codes_per_image=None)
+    both = made(vectors=vectors, codes_per_image=16)
+    again = made(vectors=vectors, codes_per_image=16)
+    assert all(torch.equal(both[name], again[name]) for name in both)
+    changed = {name for name in both if not torch.equal(both[name], plain[name])}
+    biases = {f"model.layers.{layer}.self_attn.{part}_proj.bias" for layer in range(3) for part in "qk"}
+    assert changed == {"model.embed_tokens.weight", *biases}
