@@ -11,7 +11,7 @@ decoding (`ceiling`).
 Letters: N codes per image.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ from openlvm.evaluation.tasks import METRICS, PromptTask
 from openlvm.prompting.engine import generate
 from openlvm.prompting.lvm import LVM
 from openlvm.prompting.prompts import code_row
-from openlvm.prompting.sampling import GREEDY
+from openlvm.prompting.sampling import Sampling
 from openlvm.tokenizer.interface import Tokenizer
 
 PROMPTED = ("correct", "wrong", "shuffled", "none")
@@ -144,13 +144,10 @@ def sequence_trials(
     return trials
 
 
-def run_trials(
-    lvm: LVM, trials: Sequence[Trial], *, progress: Callable[[str], None] = lambda text: None
-) -> list[Outcome]:
-    """Answer every trial under every condition, greedily: the same bits on every call."""
+def run_trials(lvm: LVM, trials: Sequence[Trial], *, sampling: Sampling, seed: int) -> list[Outcome]:
+    """Answer every trial once under every condition: the same bits on every call with the same seed."""
     bundle, tokenizer = lvm.bundle, lvm.bundle.tokenizer
     prompts = [trial.prompts[condition] for trial in trials for condition in PROMPTED]
-    progress(f"{len(trials)} queries, {len(prompts)} prompts")
     pictures = [picture for prompt in prompts for picture in prompt] + [trial.truth for trial in trials]
     codes = _encode_all(tokenizer, pictures)  # [pictures, N]
     rows, start = [], 0
@@ -159,7 +156,8 @@ def run_trials(
         start += len(prompt)
     drawn = generate(
         bundle.decoder, rows, tokenizer.codes_per_image, num_codes=tokenizer.codebook_size,
-        sampling=GREEDY,
+        sampling=sampling,
+        seed=seed,
     ).codes[:, 0]  # fmt: skip
     answers = _decode_all(tokenizer, drawn)
     ceilings = _decode_all(tokenizer, codes[start:])

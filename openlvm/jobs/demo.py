@@ -36,7 +36,7 @@ from openlvm.jobs.page import demo_page
 from openlvm.jobs.train import run_recipe
 from openlvm.prompting.lvm import LVM
 from openlvm.recipes.config import LVMConfig
-from openlvm.recipes.demo import GENERATED, NUM_PAIRS, TASKS, WRONG, demo
+from openlvm.recipes.demo import GENERATED, NUM_PAIRS, SAMPLING, TASKS, WRONG, demo
 from openlvm.recipes.demo_tokenizer import demo_tokenizer
 from openlvm.sentences.generated import add_generated
 from openlvm.sentences.render import draw
@@ -122,7 +122,7 @@ def evaluate(lvm: LVM, *, queries: int, seed: int) -> list[Outcome]:
         else:
             trials += _sequences(task, heldout, training, preparation, queries=queries, seed=seed)
     say(f"prompting: {len(trials)} queries of {len(TASKS)} tasks")
-    return run_trials(lvm, trials)
+    return run_trials(lvm, trials, sampling=SAMPLING, seed=seed)
 
 
 def _sequences(

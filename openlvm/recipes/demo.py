@@ -5,6 +5,7 @@ Tasks and conditions of its report are fixed here, before any training.
 
 from openlvm.evaluation.tasks import PromptTask
 from openlvm.model.sizes import SIZES
+from openlvm.prompting.sampling import Sampling
 from openlvm.recipes.config import LVMConfig, StoreConfig
 from openlvm.sentences.grammar import Category, ClipPairs, FreeForm, Kind, Pairs, Sequence, Single, Views
 from openlvm.sources.pack import PackClips, PackPhotos, PackTurns, PackViews
@@ -44,6 +45,10 @@ WRONG = {
     "recoloring gbr": "inversion",
 }
 """Whose examples mislead in the condition `wrong`: task -> other task."""
+
+SAMPLING = Sampling(temperature=0.7)
+"""How answers are drawn. The likeliest code each time (greedy) gives black masks: where an object may begin, black is
+likelier than any one of the many codes of edges, though not than all of them together (docs/log.md, 2026-11-21)."""
 
 NUM_PAIRS = 3
 """Example pairs of a prompt; with query and answer, the 8 images of the sentences trained on."""

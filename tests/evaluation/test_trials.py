@@ -18,10 +18,12 @@ from openlvm.evaluation.trials import (
     sequence_trials,
     summarize,
 )
+from openlvm.prompting.sampling import GREEDY
 
 MASK = PromptTask(name="mask", target="mask", metric="iou")
 DEPTH = PromptTask(name="depth", target="depth")
 NEXT = PromptTask(name="next", style="sequence", region="changed")
+DRAWN = {"sampling": GREEDY, "seed": 0}
 MEAN = np.full((8, 8, 3), 128, np.uint8)
 
 
@@ -91,7 +93,7 @@ def answering(monkeypatch, answer):
 
 def test_a_model_that_copies_is_found_out(monkeypatch):
     lvm = answering(monkeypatch, lambda images: images[-1])
-    outcomes = run_trials(lvm, analogy_trials(MASK, DEPTH, scenes(), MEAN, queries=6, pairs=3, seed=0))
+    outcomes = run_trials(lvm, analogy_trials(MASK, DEPTH, scenes(), MEAN, queries=6, pairs=3, seed=0), **DRAWN)
     report = summarize(outcomes)
     errors = report["mask"]["pixel_error"]
     assert errors["correct"] == errors["copy"] == errors["wrong"] > 0 and errors["ceiling"] == 0
@@ -107,7 +109,7 @@ def test_a_model_that_reads_its_examples_is_seen(monkeypatch):
         return (images[-1] + images[-2] - images[-3]) % 16
 
     lvm = answering(monkeypatch, learned)
-    outcomes = run_trials(lvm, analogy_trials(MASK, DEPTH, scenes(), MEAN, queries=6, pairs=3, seed=0))
+    outcomes = run_trials(lvm, analogy_trials(MASK, DEPTH, scenes(), MEAN, queries=6, pairs=3, seed=0), **DRAWN)
     whole = overall(summarize(outcomes))
     assert whole["pixel_error"]["correct"] < 0.1 < whole["pixel_error"]["wrong"]
     assert whole["beats_copying"] == ["mask"]
@@ -115,7 +117,7 @@ def test_a_model_that_reads_its_examples_is_seen(monkeypatch):
 
 def test_summary_knows_the_mean_answer_and_the_region(monkeypatch):
     lvm = answering(monkeypatch, lambda images: images[-1])
-    outcomes = run_trials(lvm, sequence_trials(NEXT, scenes(3, frames=5), MEAN, queries=3, frames=4, seed=0))
+    outcomes = run_trials(lvm, sequence_trials(NEXT, scenes(3, frames=5), MEAN, queries=3, frames=4, seed=0), **DRAWN)
     report = summarize(outcomes)["next"]
     assert set(report["pixel_error"]) == set(CONDITIONS) and report["queries"] == 3
     slow = [

@@ -89,7 +89,10 @@ def test_all_objects_hold_consistent_annotations():
             assert meters[on].min() >= np.float32(entry["near"]) and meters[on].max() <= np.float32(entry["far"])
             np.testing.assert_allclose(np.linalg.norm(vectors[on], axis=-1), 1, atol=1e-5)
             assert not vectors[~on].any()
-            assert (vectors[on] * rays[on]).sum(-1).max() < 0.03, entry["key"]
+            toward = (vectors[on] * rays[on]).sum(
+                -1
+            )  # rendered below -0.03; a step of the stored grid is 10 degrees there
+            assert toward.max() < 0.2 and toward.mean() < -0.3, entry["key"]
 
 
 def test_normals_match_the_slope_of_depth():
