@@ -30,6 +30,16 @@ def sources() -> dict[str, str]:
     return {name: text.format(version=version(name) if name in installed else "") for name, text in SOURCES.items()}
 
 
+WEIGHTS = [
+    "",
+    "## Weights",
+    "",
+    "`demo-tokenizer` was trained by the recipe `demo_tokenizer` of this repository on the train split of",
+    "`sample-pack` and nothing else. Its weights come from the works credited above and are under the Apache",
+    "License 2.0, as this repository.",
+]
+
+
 def attribution(pack: dict[str, Any]) -> str:
     """The text of ATTRIBUTION.md."""
     lines = [
@@ -45,7 +55,7 @@ def attribution(pack: dict[str, Any]) -> str:
         "",
         *(f"- **{name}**: {text}" for name, text in pack["licenses"].items()),
     ]
-    lines += _photographs(pack) + _clips(pack) + _objects(pack)
+    lines += _photographs(pack) + _clips(pack) + _objects(pack) + WEIGHTS
     return "\n".join(lines) + "\n"
 
 
