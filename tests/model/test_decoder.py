@@ -161,7 +161,7 @@ def test_initial_weights_repeat_and_have_their_scale():
     assert block.mlp.down_proj.weight.std().item() == pytest.approx(0.02 / 2, rel=0.05)
 
 
-TABLE = {  # facts/lvm.md §3, vocabulary 8292, untied
+TABLE = {  # LVM's EasyLM/models/llama/llama_model.py at b6de939, vocabulary 8292, untied
     "debug": 2_451_072,
     "100m": 116_974_720,
     "300m": 290_968_576,
