@@ -73,7 +73,7 @@ def look_back(decoder: Decoder, offsets: Sequence[Sequence[int]]) -> None:
     The biases of query and key are set so that rotary positions make a logit of `PEAK` at t - s = offset and about 0
     elsewhere: with q at angle -theta_i * offset and k at angle 0 in every pair i, q R(s - t) k is a sum of
     cos(theta_i (t - s - offset)). What stands N - 1 codes back is, where a code is predicted, the code at the same
-    place of the image before; a place is 1-D to a Llama, and minutes of training do not suffice to find it.
+    place of the image before; a place is 1-D to a Llama, and finding it costs training (docs/log.md, 2026-11-21).
 
     Args:
         decoder: with attention_bias; small weights elsewhere leave the biases in charge.

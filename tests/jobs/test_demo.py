@@ -18,6 +18,7 @@ from openlvm.jobs.demo import drawn_scenes
 from openlvm.jobs.page import loss_curve
 from openlvm.recipes.demo import GENERATED, TASKS
 from openlvm.sources.pack import PackObjects
+from openlvm.tokenizer.folder import load_tokenizer
 
 COMMAND = (sys.executable, "-m", "openlvm")
 
@@ -58,6 +59,17 @@ def test_demo_writes_page_gallery_and_report(tmp_path):
     again = run("demo", "--tiny", "--out", str(tmp_path / "demo"))
     assert again.returncode == 0, again.stderr
     assert json.loads((tmp_path / "demo" / "report.json").read_text())["tasks"] == report["tasks"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_demo_from_scratch_uses_the_tokenizer_it_trained(tmp_path):
+    done = run("demo", "--tiny", "--from-scratch", "--out", str(tmp_path / "demo"))
+    assert done.returncode == 0, done.stderr
+    own = load_tokenizer(tmp_path / "demo" / "tokenizer" / "tokenizer")
+    used = load_tokenizer(tmp_path / "demo" / "lvm" / "bundle" / "tokenizer")
+    assert used.fingerprint == own.fingerprint != load_tokenizer("demo").fingerprint
+    assert (tmp_path / "demo" / "index.html").exists()
 
 
 @pytest.mark.timeout(300)
