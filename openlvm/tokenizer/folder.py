@@ -61,7 +61,7 @@ def _config_from(stored: dict[str, Any], at: Path) -> VQGANConfig:
     unknown = sorted(set(settings) - {field.name for field in fields(VQGANConfig)})
     if unknown:
         raise ValueError(f"{at} has the unknown settings {unknown}")
-    for name in ("multipliers", "fsq_levels"):
+    for name in ("multipliers", "fsq_levels", "attention_at"):
         settings[name] = tuple(settings.get(name, ()))
     try:
         return VQGANConfig(**settings)

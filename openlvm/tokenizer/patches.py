@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from openlvm.tokenizer.vq import VectorQuantizer
+from openlvm.tokenizer.quantizers.vq import VectorQuantizer
 from openlvm.tokenizer.vqgan import VQGAN, to_unit_range
 
 ROWS_AT_ONCE = 16_384  # bounds the [rows, K] matrix of distances: 64 MiB at 1024 centers

@@ -6,26 +6,26 @@ around encoder and decoder, which k-means over patches initializes (docs/log.md,
 Letters: C code channels, h w grid.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from openlvm.core.images import ImagePreparation
-from openlvm.tokenizer.fsq import FiniteScalarQuantizer
+from openlvm.tokenizer.blocks import Decoder, Encoder
 from openlvm.tokenizer.interface import check_codes, check_pixels, fingerprint_of
-from openlvm.tokenizer.vq import Quantized, VectorQuantizer, rows_of
+from openlvm.tokenizer.quantizers.fsq import FiniteScalarQuantizer
+from openlvm.tokenizer.quantizers.interface import Quantized, rows_of
+from openlvm.tokenizer.quantizers.vq import VectorQuantizer
 
-NORM_EPS = 1e-6  # of every GroupNorm in the released weights
 CODES_DEPEND_ON = ("encoder.", "quant_conv.", "quantize.", "patch_embed.")  # parameters named so decide the codes
 TRAINING_ONLY = ("quantize.ema_",)  # state that training needs and a shipped tokenizer does not
 
 
 @dataclass(frozen=True, kw_only=True)
 class VQGANConfig:
-    """Shape of a VQGAN; everything that decides its codes besides the weights."""
+    """Shape of a VQGAN; everything that decides its codes besides the weights. A field added later has a default."""
 
     image_size: int
     """Side of the square pictures, pixels."""
@@ -43,6 +43,12 @@ class VQGANConfig:
     """K; must be the product of the levels with FSQ."""
     norm_groups: int = 32
     """Groups of every GroupNorm; divides all channel counts."""
+    attention_at: tuple[int, ...] = ()
+    """Sides of the feature maps with attention after each residual block; none in the weights of LVM."""
+    mid_attention: bool = False
+    """Attention between the two middle blocks; off in the weights of LVM."""
+    pixel_range: Literal["0..1", "-1..1"] = "0..1"
+    """What the networks see: 0..1 (LVM, open-muse) or -1..1 (taming, LlamaGen)."""
     quantizer: Literal["vq", "fsq"] = "vq"
     """Learned vectors, or finite scalar quantization."""
     fsq_levels: tuple[int, ...] = ()
@@ -81,134 +87,11 @@ class VQGANConfig:
         return self.image_size // self.patch_size
 
 
-def _norm(channels: int, groups: int) -> nn.GroupNorm:
-    return nn.GroupNorm(groups, channels, eps=NORM_EPS)
-
-
-def _conv3(channels_in: int, channels_out: int) -> nn.Conv2d:
-    return nn.Conv2d(channels_in, channels_out, 3, padding=1)
-
-
-class ResBlock(nn.Module):
-    """x + conv(silu(norm(conv(silu(norm(x)))))), with a 1x1 convolution on x where the width changes."""
-
-    def __init__(self, channels_in: int, channels_out: int, groups: int):
-        super().__init__()
-        self.norm1, self.conv1 = _norm(channels_in, groups), _conv3(channels_in, channels_out)
-        self.norm2, self.conv2 = _norm(channels_out, groups), _conv3(channels_out, channels_out)
-        if channels_in != channels_out:
-            self.nin_shortcut = nn.Conv2d(channels_in, channels_out, 1)
-        self.changes_width = channels_in != channels_out
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[B, channels_in, H, W] -> [B, channels_out, H, W]."""
-        y = self.conv1(F.silu(self.norm1(x)))
-        y = self.conv2(F.silu(self.norm2(y)))
-        return (self.nin_shortcut(x) if self.changes_width else x) + y
-
-
-class Downsample(nn.Module):
-    """Halves height and width; pads right and bottom only, as the released weights expect."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[B, D, H, W] -> [B, D, H/2, W/2]."""
-        return self.conv(F.pad(x, (0, 1, 0, 1)))
-
-
-class Upsample(nn.Module):
-    """Doubles height and width by repetition, then a convolution."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.conv = _conv3(channels, channels)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[B, D, H, W] -> [B, D, 2H, 2W]."""
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-
-
-class Level(nn.Module):
-    """The residual blocks of one resolution, then one step to the next resolution, if there is one."""
-
-    def __init__(self, widths: list[int], groups: int, step_name: str, step: nn.Module | None):
-        super().__init__()
-        self.block = nn.ModuleList(ResBlock(a, b, groups) for a, b in zip(widths, widths[1:], strict=False))
-        if step is not None:
-            self.add_module(step_name, step)
-        self.step = step_name if step is not None else None
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[B, D, H, W] -> [B, D', H', W']."""
-        for block in self.block:
-            x = block(x)
-        return x if self.step is None else self.get_submodule(self.step)(x)
-
-
-class Middle(nn.Module):
-    """Two residual blocks at the lowest resolution."""
-
-    def __init__(self, channels: int, groups: int):
-        super().__init__()
-        self.block_1, self.block_2 = ResBlock(channels, channels, groups), ResBlock(channels, channels, groups)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[B, D, h, w] -> [B, D, h, w]."""
-        return self.block_2(self.block_1(x))
-
-
-class Encoder(nn.Module):
-    """Pixels to latents."""
-
-    def __init__(self, config: VQGANConfig):
-        super().__init__()
-        widths = [config.width * m for m in config.multipliers]
-        last = len(widths) - 1
-        self.conv_in = _conv3(3, config.width)
-        self.down = nn.ModuleList()
-        for level, width in enumerate(widths):
-            before = widths[level - 1] if level else config.width
-            step = Downsample(width) if level < last else None
-            channels = [before] + [width] * config.num_res_blocks
-            self.down.append(Level(channels, config.norm_groups, "downsample", step))
-        self.mid = Middle(widths[-1], config.norm_groups)
-        self.norm_out = _norm(widths[-1], config.norm_groups)
-        self.conv_out = _conv3(widths[-1], config.latent_channels)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Pixels in 0..1 [B, 3, H, W] -> latents [B, latent_channels, h, w]."""
-        x = self.conv_in(x)
-        for level in self.down:
-            x = level(x)
-        return self.conv_out(F.silu(self.norm_out(self.mid(x))))
-
-
-class Decoder(nn.Module):
-    """Latents to pixels; `up[0]` is full resolution and runs last, as the released names have it."""
-
-    def __init__(self, config: VQGANConfig):
-        super().__init__()
-        widths = [config.width * m for m in config.multipliers]
-        self.conv_in = _conv3(config.latent_channels, widths[-1])
-        self.mid = Middle(widths[-1], config.norm_groups)
-        self.up = nn.ModuleList()
-        for level, width in enumerate(widths):
-            before = widths[min(level + 1, len(widths) - 1)]
-            step = Upsample(width) if level else None
-            channels = [before] + [width] * (config.num_res_blocks + 1)
-            self.up.append(Level(channels, config.norm_groups, "upsample", step))
-        self.norm_out = _norm(widths[0], config.norm_groups)
-        self.conv_out = _conv3(widths[0], 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Latents [B, latent_channels, h, w] -> pixels about 0..1 [B, 3, H, W]."""
-        x = self.mid(self.conv_in(x))
-        for level in reversed(self.up):
-            x = level(x)
-        return self.conv_out(F.silu(self.norm_out(x)))
+def make_quantizer(config: VQGANConfig) -> VectorQuantizer | FiniteScalarQuantizer:
+    """The quantizer a config asks for."""
+    if config.quantizer == "fsq":
+        return FiniteScalarQuantizer(config.fsq_levels)
+    return VectorQuantizer(config.codebook_size, config.code_channels)
 
 
 class VQGAN(nn.Module):
@@ -222,11 +105,7 @@ class VQGAN(nn.Module):
         self.decoder = Decoder(config)
         self.quant_conv = nn.Conv2d(config.latent_channels, config.code_channels, 1)
         self.post_quant_conv = nn.Conv2d(config.code_channels, config.latent_channels, 1)
-        self.quantize: VectorQuantizer | FiniteScalarQuantizer
-        if config.quantizer == "vq":
-            self.quantize = VectorQuantizer(config.codebook_size, config.code_channels)
-        else:
-            self.quantize = FiniteScalarQuantizer(config.fsq_levels)
+        self.quantize = make_quantizer(config)
         if config.patch_shortcut:
             size = config.patch_size
             self.patch_embed = nn.Conv2d(3, config.code_channels, size, stride=size)
@@ -252,7 +131,9 @@ class VQGAN(nn.Module):
         return {name: value for name, value in self.state_dict().items() if not name.startswith(TRAINING_ONLY)}
 
     def _settings(self) -> dict[str, Any]:
-        return asdict(self.config)
+        """What differs from the defaults, so that a field added later leaves old fingerprints as they are."""
+        defaults = {field.name: field.default for field in fields(self.config)}
+        return {name: value for name, value in asdict(self.config).items() if value != defaults[name]}
 
     @property
     def fingerprint(self) -> str:
@@ -267,12 +148,15 @@ class VQGAN(nn.Module):
 
     def latents(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels in 0..1 [B, 3, H, W] -> latents before quantization [B, C, h, w]."""
-        latents = self.quant_conv(self.encoder(pixels))
+        signed = self.config.pixel_range == "-1..1"
+        latents = self.quant_conv(self.encoder(pixels * 2 - 1 if signed else pixels))
         return latents + self.patch_embed(pixels) if self.config.patch_shortcut else latents
 
     def paint(self, latents: torch.Tensor) -> torch.Tensor:
         """Quantized latents [B, C, h, w] -> pixels about 0..1, not clipped [B, 3, H, W]."""
         pixels = self.decoder(self.post_quant_conv(latents))
+        if self.config.pixel_range == "-1..1":
+            pixels = (pixels + 1) / 2
         return pixels + self.patch_paint(latents) if self.config.patch_shortcut else pixels
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, Quantized]:

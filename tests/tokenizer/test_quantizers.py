@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from openlvm.tokenizer.fsq import FiniteScalarQuantizer
-from openlvm.tokenizer.vq import VectorQuantizer
+from openlvm.tokenizer.quantizers.fsq import FiniteScalarQuantizer
+from openlvm.tokenizer.quantizers.vq import VectorQuantizer
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -54,7 +54,7 @@ def test_vq_chunks_equal_one_matrix(monkeypatch):
     quantizer = VectorQuantizer(32, 3)
     rows = torch.randn(1000, 3, generator=generator())
     whole = torch.cdist(rows, quantizer.embedding.weight).argmin(1)
-    monkeypatch.setattr("openlvm.tokenizer.vq.DISTANCES_AT_ONCE", 32 * 7)
+    monkeypatch.setattr("openlvm.tokenizer.quantizers.vq.DISTANCES_AT_ONCE", 32 * 7)
     assert torch.equal(quantizer.codes_of(rows), whole)
 
 

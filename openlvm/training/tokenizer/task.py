@@ -15,7 +15,7 @@ from openlvm.core.seeds import seed_of
 from openlvm.tokenizer.folder import save_tokenizer
 from openlvm.tokenizer.losses import ReconstructionWeights, reconstruction_loss
 from openlvm.tokenizer.patches import start_from_patches
-from openlvm.tokenizer.vq import VectorQuantizer
+from openlvm.tokenizer.quantizers.vq import VectorQuantizer
 from openlvm.tokenizer.vqgan import VQGAN, VQGANConfig, to_unit_range
 from openlvm.training.config import TrainConfig
 from openlvm.training.loop import train

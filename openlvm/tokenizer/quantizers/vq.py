@@ -4,33 +4,16 @@ van den Oord et al., "Neural Discrete Representation Learning" (arXiv 1711.00937
 its appendix A.1 the codebook as a moving average. Letters: C code channels, h w grid, K codebook size.
 """
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from openlvm.tokenizer.quantizers.interface import Quantized, grid_of, rows_of
 
 COMMITMENT = 0.25  # beta of eq. 3
 EMA_DECAY = 0.99  # gamma of appendix A.1
 DEAD_BELOW = 0.03  # a code whose average use per step falls below this share of an equal share is dead
 DISTANCES_AT_ONCE = 2**25  # bounds the [latents, K] matrix of distances: 128 MiB of float32
-
-
-@dataclass(frozen=True, eq=False)
-class Quantized:
-    """What a quantizer makes of latents float32 [B, C, h, w]."""
-
-    latents: torch.Tensor
-    """Quantized values [B, C, h, w]; their gradient goes straight through to the input."""
-    codes: torch.Tensor
-    """int64 [B, h*w], row by row."""
-    loss: torch.Tensor
-    """Scalar: what keeps latents and codes together."""
-
-
-def rows_of(latents: torch.Tensor) -> torch.Tensor:
-    """[B, C, h, w] -> [B*h*w, C]."""
-    return latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
 
 
 class VectorQuantizer(nn.Module):
@@ -74,7 +57,6 @@ class VectorQuantizer(nn.Module):
 
     def forward(self, latents: torch.Tensor) -> Quantized:
         """Quantize latents [B, C, h, w]; in training mode the codebook follows the latents."""
-        batch, _, height, width = latents.shape
         rows = rows_of(latents).float()  # [B*h*w, C]
         codes = self.codes_of(rows)  # [B*h*w]
         chosen = self.vectors(codes)
@@ -82,8 +64,7 @@ class VectorQuantizer(nn.Module):
         if self.training:
             self._follow(rows.detach(), codes)
         straight = rows + (chosen - rows).detach()
-        quantized = straight.view(batch, height, width, -1).permute(0, 3, 1, 2)  # [B, C, h, w]
-        return Quantized(quantized, codes.view(batch, -1), loss)
+        return Quantized(grid_of(straight, latents), codes.view(len(latents), -1), loss)
 
     @torch.no_grad()
     def _follow(self, rows: torch.Tensor, codes: torch.Tensor) -> None:

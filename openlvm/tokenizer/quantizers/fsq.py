@@ -8,7 +8,7 @@ import math
 import torch
 from torch import nn
 
-from openlvm.tokenizer.vq import Quantized, rows_of
+from openlvm.tokenizer.quantizers.interface import Quantized, grid_of, rows_of
 
 BOUND_MARGIN = 1e-3  # keeps the outermost level reachable (appendix A.1)
 
@@ -49,10 +49,9 @@ class FiniteScalarQuantizer(nn.Module):
 
     def forward(self, latents: torch.Tensor) -> Quantized:
         """Quantize latents [B, C, h, w], C the number of levels."""
-        batch, _, height, width = latents.shape
         rows = rows_of(latents).float()  # [B*h*w, C]
         levels, _ = self._per_channel(rows)
         bounded = self._bound(rows, levels)
         rounded = bounded + (bounded.round() - bounded).detach()
-        quantized = (rounded / (levels // 2)).view(batch, height, width, -1).permute(0, 3, 1, 2)
-        return Quantized(quantized, self.codes_of(rows).view(batch, -1), rows.new_zeros(()))
+        quantized = grid_of(rounded / (levels // 2), latents)
+        return Quantized(quantized, self.codes_of(rows).view(len(latents), -1), rows.new_zeros(()))
