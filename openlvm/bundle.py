@@ -17,7 +17,7 @@ from openlvm.core.files import atomic_folder, read_json, write_json
 from openlvm.model.decoder import Decoder
 from openlvm.model.folder import load_decoder, save_decoder
 from openlvm.tokenizer.folder import load_tokenizer, save_tokenizer
-from openlvm.tokenizer.vqgan import VQGAN
+from openlvm.tokenizer.released.assemble import AnyTokenizer
 
 FORMAT = 1
 META, CARD = "lvm.json", "README.md"
@@ -50,7 +50,7 @@ def vocab_size_for(codebook_size: int) -> int:
 class Bundle:
     """An LVM in memory."""
 
-    tokenizer: VQGAN
+    tokenizer: AnyTokenizer
     decoder: Decoder
     special: SpecialIds
     context: int
@@ -79,7 +79,7 @@ class Bundle:
 def save_bundle(
     at: Path | str,
     *,
-    tokenizer: VQGAN,
+    tokenizer: AnyTokenizer,
     decoder: Decoder,
     special: SpecialIds,
     card: str,
@@ -146,7 +146,7 @@ def load_bundle(at: Path | str, *, device: torch.device | str = "cpu") -> Bundle
     return bundle
 
 
-def _facts(bundle: Bundle, tokenizer: VQGAN) -> dict[str, Any]:
+def _facts(bundle: Bundle, tokenizer: AnyTokenizer) -> dict[str, Any]:
     """What lvm.json says and what can be checked against the parts."""
     return {
         "image_size": tokenizer.image_size,

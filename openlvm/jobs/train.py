@@ -22,7 +22,8 @@ from openlvm.store.tokenize import tokenize
 from openlvm.tokenizer.folder import code_vectors, load_tokenizer
 from openlvm.training.decoder.train import DecoderTrainConfig, train_decoder
 from openlvm.training.progress import say
-from openlvm.training.tokenizer.task import TokenizerTrainConfig, train_tokenizer
+from openlvm.training.tokenizer.config import TokenizerTrainConfig
+from openlvm.training.tokenizer.train import train_tokenizer
 
 SMALL = 8  # parts of a source: fewer are tokenized here, before a pool of processes would have started
 

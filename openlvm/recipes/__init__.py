@@ -3,8 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
+from openlvm.recipes import tokenizers
 from openlvm.recipes.demo import demo
-from openlvm.recipes.demo_tokenizer import demo_tokenizer
 from openlvm.recipes.own import own
 
-RECIPES: dict[str, Callable[..., Any]] = {"demo": demo, "demo_tokenizer": demo_tokenizer, "own": own}
+TOKENIZERS: dict[str, Callable[..., Any]] = {
+    "tokenizer_64_f8": tokenizers.tokenizer_64_f8,
+    "tokenizer_64_f16": tokenizers.tokenizer_64_f16,
+    "tokenizer_128_f8": tokenizers.tokenizer_128_f8,
+    "tokenizer_128_f16": tokenizers.tokenizer_128_f16,
+    "tokenizer_256_f8": tokenizers.tokenizer_256_f8,
+    "tokenizer_256_f16": tokenizers.tokenizer_256_f16,
+}
+RECIPES: dict[str, Callable[..., Any]] = {"demo": demo, "own": own, **TOKENIZERS}

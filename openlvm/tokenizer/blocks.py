@@ -40,6 +40,10 @@ class Shape(Protocol):
         """Groups of every GroupNorm."""
 
     @property
+    def stem(self) -> int:
+        """Side of the squares of pixels that the first layer takes in and the last one paints."""
+
+    @property
     def attention_at(self) -> tuple[int, ...]:
         """Sides of the feature maps with attention."""
 
@@ -146,8 +150,13 @@ class Middle(nn.Module):
         return self.block_2(self.attn_1(self.block_1(x)))
 
 
+def _stem_in(width: int, stem: int) -> nn.Conv2d:
+    """The 3x3 convolution of the released weights, or one that joins squares of pixels."""
+    return _conv3(3, width) if stem == 1 else nn.Conv2d(3, width, stem, stride=stem)
+
+
 def _attends(config: Shape, level: int) -> bool:
-    return config.image_size // 2**level in config.attention_at
+    return config.image_size // (config.stem * 2**level) in config.attention_at
 
 
 class Encoder(nn.Module):
@@ -157,7 +166,7 @@ class Encoder(nn.Module):
         super().__init__()
         widths = [config.width * m for m in config.multipliers]
         last = len(widths) - 1
-        self.conv_in = _conv3(3, config.width)
+        self.conv_in = _stem_in(config.width, config.stem)
         self.down = nn.ModuleList()
         for level, width in enumerate(widths):
             before = widths[level - 1] if level else config.width
@@ -191,11 +200,12 @@ class Decoder(nn.Module):
             channels = [before] + [width] * (config.num_res_blocks + 1)
             self.up.append(Level(channels, config.norm_groups, _attends(config, level), "upsample", step))
         self.norm_out = _norm(widths[0], config.norm_groups)
-        self.conv_out = _conv3(widths[0], 3)
+        self.conv_out = _conv3(widths[0], 3 * config.stem**2)
+        self.shuffle = nn.PixelShuffle(config.stem)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Latents [B, latent_channels, h, w] -> pixels about the config's range [B, 3, H, W]."""
         x = self.mid(self.conv_in(x))
         for level in reversed(self.up):
             x = level(x)
-        return self.conv_out(F.silu(self.norm_out(x)))
+        return self.shuffle(self.conv_out(F.silu(self.norm_out(x))))

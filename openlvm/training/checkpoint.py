@@ -40,6 +40,8 @@ class TrainState:
     """`hash_config` of the whole config."""
     meters: dict[str, tuple[float, float]]
     """Name -> (sum, weight) since the last line of metrics."""
+    roll_backs: int = 0
+    """How often the run went back to a checkpoint because it diverged; each halved the learning rate."""
 
 
 def hash_config(config: Any) -> str:

@@ -76,14 +76,18 @@ class TrainConfig:
     """Steps between checkpoints; the last step always leaves one."""
     keep_checkpoints: int = 2
     """Checkpoints kept; older ones are deleted."""
+    max_roll_backs: int = 0
+    """How often a run that diverges goes back to its last checkpoint, with half the learning rate and the data that
+    follows; then, or with 0, it stops."""
 
     def __post_init__(self) -> None:
         positive = ("steps", "positions_per_step", "positions_per_forward")
         for name in (*positive, "log_every", "checkpoint_every", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        if self.evaluate_every < 0:
-            raise ValueError(f"evaluate_every={self.evaluate_every} must be at least 0")
+        if self.evaluate_every < 0 or self.max_roll_backs < 0:
+            given = f"evaluate_every={self.evaluate_every} and max_roll_backs={self.max_roll_backs}"
+            raise ValueError(f"{given} must be at least 0")
         ramp = self.optim.warmup_steps + self.optim.decay_steps
         if ramp > self.steps:
             raise ValueError(

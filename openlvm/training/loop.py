@@ -10,20 +10,23 @@ One optimizer step, on every rank:
 
 Loss and gradient thus do not depend on the number of ranks or of micro-batches (up to float rounding). The state of a
 run is (weights, optimizer, step, next position): it is saved between steps, and a resumed run repeats to the bit.
+
+A run that diverges (a loss or gradient that is not finite, or a task that says so) goes back to its last checkpoint, at
+most `max_roll_backs` times, with half the learning rate and the data that follows; the next line of metrics says so.
 """
 
 import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from openlvm.core.ranks import Ranks, ranks_from_environment
-from openlvm.core.runs import RunFolder, open_run
+from openlvm.core.runs import RunFolder, open_run, read_metrics
 from openlvm.core.seeds import seed_of
 from openlvm.training.checkpoint import TrainState, hash_config, load_checkpoint, load_state, save_checkpoint
 from openlvm.training.config import TrainConfig
@@ -38,7 +41,7 @@ from openlvm.training.parallel import (
     sum_over_ranks,
 )
 from openlvm.training.prefetch import prefetch
-from openlvm.training.progress import Progress
+from openlvm.training.progress import Progress, say
 from openlvm.training.task import Evaluator, MicroBatch, Task
 
 _REBATCH_MAY_CHANGE = ("positions_per_step", "positions_per_forward")
@@ -86,9 +89,17 @@ def train(
         for module in task.modules.values():
             module.to(on)
         broadcast_modules(task.modules.values())
-        optimizers = make_optimizer(task.modules, config.optim)
+        optimizers = make_optimizer(task.modules, config.optim, task.own_optim)
         loop = _Loop(config, task, RunFolder(Path(at)), ranks, on, optimizers, evaluators, hash_config(whole), name)
         return loop.run_from(loop.restored(rebatch))
+
+
+class Diverged(Exception):
+    """The run is lost from some step on; `at` is the state it had reached."""
+
+    def __init__(self, at: TrainState, reason: str):
+        super().__init__(reason)
+        self.at = at
 
 
 @dataclass(frozen=True)
@@ -108,7 +119,7 @@ class _Loop:
     def restored(self, rebatch: bool) -> TrainState:
         """The state of the last checkpoint, with weights and optimizer filled; step 0 when there is none."""
         latest = self.run.latest_checkpoint()
-        state = self.state_at(0, 0, torch.zeros(len(self.task.part_names), 2))
+        state = self.start()
         if latest is not None:
             old = load_state(latest).positions_per_step
             if not rebatch and old != self.config.positions_per_step:
@@ -122,22 +133,35 @@ class _Loop:
         barrier()
         return state
 
-    def state_at(self, step: int, next_position: int, meters: torch.Tensor) -> TrainState:
+    def named(self, meters: torch.Tensor) -> dict[str, tuple[float, float]]:
         pairs = zip(self.task.part_names, meters.tolist(), strict=True)
+        return {part: (total, weight) for part, (total, weight) in pairs}
+
+    def start(self) -> TrainState:
         return TrainState(
-            step=step,
-            next_position=next_position,
+            step=0,
+            next_position=0,
             positions_per_step=self.config.positions_per_step,
             world_size=self.ranks.world_size,
             config_hash=self.config_hash,
-            meters={part: (total, weight) for part, (total, weight) in pairs},
+            meters={},
         )
 
     def run_from(self, state: TrainState) -> Path:
-        """Every step from `state` to the end."""
+        """Every step from `state` to the end, with as many roll-backs as are allowed."""
+        rolled_back: dict[str, Any] = {}
+        while True:
+            try:
+                return self.run_until_diverged(state, rolled_back)
+            except Diverged as diverged:
+                state, rolled_back = self.rolled_back(diverged)
+
+    def run_until_diverged(self, state: TrainState, rolled_back: dict[str, Any]) -> Path:
+        """Every step from `state` to the end; the first line of metrics carries the note `rolled_back`, if any."""
         config, task = self.config, self.task
         pairs = [state.meters.get(part, (0.0, 0.0)) for part in task.part_names]
         meters = torch.tensor(pairs, dtype=torch.float64, device=self.device).reshape(-1, 2)  # [parts, (sum, weight)]
+        lines = [line for line in read_metrics(self.run.at) if line["step"] <= state.step]
         clock = _Clock(task.unit, self.device)
         self.set_training(True)
         shown = Progress(
@@ -146,23 +170,54 @@ class _Loop:
         work = prefetch(lambda pair: task.micro_batches(pair[0], self.share(pair[1])), self.plan(state))
         with shown, closing(work):
             for (step, first), batches in work:
-                line = self.step(step, first, batches, meters)
+                now = replace(state, step=step + 1, next_position=first + config.positions_per_step)
+                line = self.step(now, first, batches, meters)
                 clock.count(sum(batch.units for batch in batches) * self.ranks.world_size)
-                done = step + 1
-                is_evaluated = done == config.steps or _is_due(done, config.evaluate_every)
-                if is_evaluated or done % config.log_every == 0:
+                is_evaluated = now.step == config.steps or _is_due(now.step, config.evaluate_every)
+                if is_evaluated or now.step % config.log_every == 0:
                     line |= {"parts": self.read_meters(meters), "timing": clock.read()}
                     if is_evaluated and self.evaluators:
-                        line["evaluation"] = self.evaluate(done)
+                        line["evaluation"] = self.evaluate(now.step)
                         clock.restart()
-                    if self.ranks.is_main:
-                        self.run.append_metrics(line)
-                    shown.line(line)
-                if done == config.steps or done % config.checkpoint_every == 0:
-                    self.save(self.state_at(done, first + config.positions_per_step, meters))
+                    lines.append(self.reviewed(line | rolled_back, lines, now))
+                    rolled_back = {}
+                    shown.line(lines[-1])
+                if now.step == config.steps or now.step % config.checkpoint_every == 0:
+                    self.save(replace(now, meters=self.named(meters)))
                     clock.restart()
-                shown.step(done)
+                shown.step(now.step)
         return self.run.checkpoint_at(config.steps)
+
+    def reviewed(self, line: dict[str, Any], lines: list[dict[str, Any]], now: TrainState) -> dict[str, Any]:
+        """Append a line of metrics, with the alarms of the task, and show these."""
+        review = self.task.review([*lines, line])
+        if review.alarms:
+            line["alarms"] = list(review.alarms)
+        if self.ranks.is_main:
+            self.run.append_metrics(line)
+            for alarm in review.alarms:
+                say(f"{self.name} step {now.step}: {alarm}")
+        if review.diverged:
+            raise Diverged(now, f"step {now.step}: {review.diverged}")
+        return line
+
+    def rolled_back(self, diverged: "Diverged") -> tuple[TrainState, dict[str, Any]]:
+        """Back to the last checkpoint: its state, with the data that follows, and the note for the metrics."""
+        latest, roll_backs = self.run.latest_checkpoint(), diverged.at.roll_backs + 1
+        if latest is None or roll_backs > self.config.max_roll_backs:
+            raise ValueError(
+                f"{diverged}. Lower optim.lr={self.config.optim.lr} or lengthen the warm-up, then resume "
+                f"or start again; checkpoints lie in {self.run.checkpoints_at}"
+            )
+        old = load_checkpoint(latest, self.task.modules, self.optimizers)
+        if self.ranks.is_main:
+            self.run.cut_metrics(old.step)
+            say(f"{self.name}: {diverged}. Going back to step {old.step} with half the learning rate")
+        barrier()
+        self.optimizers.zero_grad()
+        note = {"from": diverged.at.step, "to": old.step, "reason": str(diverged)}
+        state = replace(old, next_position=diverged.at.next_position, roll_backs=roll_backs)
+        return state, {"rolled_back": note}
 
     def plan(self, state: TrainState) -> Iterator[tuple[int, int]]:
         """(step, first position of the global batch) of every step still to do."""
@@ -172,8 +227,9 @@ class _Loop:
     def share(self, first: int) -> range:
         return positions_of(first, self.config.positions_per_step, self.ranks)
 
-    def step(self, step: int, first: int, batches: Sequence[MicroBatch], meters: torch.Tensor) -> dict[str, Any]:
-        """One optimizer step; returns its line of metrics and adds its parts to `meters`."""
+    def step(self, now: TrainState, first: int, batches: Sequence[MicroBatch], meters: torch.Tensor) -> dict[str, Any]:
+        """The optimizer step that leads to `now`; returns its line of metrics and adds its parts to `meters`."""
+        step = now.step - 1
         torch.manual_seed(seed_of("training step", self.config.seed, step, self.ranks.rank))
         optim = self.config.optim
         weight = sum_over_ranks(torch.tensor(float(sum(b.weight for b in batches)), device=self.device)).item()
@@ -191,14 +247,15 @@ class _Loop:
                 row = 1 + self.task.part_names.index(part)
                 sums[row, 0] += total
                 sums[row, 1] += part_weight
-        params = self.optimizers.parameters()
-        sum_gradients(params)
+        sum_gradients(self.optimizers.parameters())
         sum_over_ranks(sums)
-        grad_norm = torch.nn.utils.clip_grad_norm_(params, optim.clip_norm).item()
+        grad_norm = self.optimizers.clip()
         mean = sums[0, 0].item() / weight
-        self.refuse_non_finite(step, first, mean, grad_norm)
+        if not (math.isfinite(mean) and math.isfinite(grad_norm)):
+            what = f"loss {mean}, gradient norm {grad_norm}. The weights were left as they were"
+            raise Diverged(now, f"step {now.step} (positions {self.spell(first)}): {what}")
         meters += sums[1:]
-        share = lr_share(optim, step, self.config.steps)
+        share = lr_share(optim, step, self.config.steps) / 2**now.roll_backs
         self.optimizers.set_lr_share(share)
         self.optimizers.step()
         self.optimizers.zero_grad()
@@ -207,14 +264,6 @@ class _Loop:
 
     def spell(self, first: int) -> str:
         return f"{first}..{first + self.config.positions_per_step - 1}"
-
-    def refuse_non_finite(self, step: int, first: int, loss: float, grad_norm: float) -> None:
-        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            raise ValueError(
-                f"step {step + 1} (positions {self.spell(first)}): loss {loss}, gradient norm {grad_norm}. The weights "
-                f"were left as they were. Lower optim.lr={self.config.optim.lr} or lengthen the warm-up, then resume "
-                f"or start again; checkpoints lie in {self.run.checkpoints_at}"
-            )
 
     def read_meters(self, meters: torch.Tensor) -> dict[str, float]:
         """The means since the last line, of the parts that occurred; `meters` go back to 0."""

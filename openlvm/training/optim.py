@@ -104,10 +104,20 @@ class Muon(torch.optim.Optimizer):
 
 
 class Optimizers:
-    """Several optimizers that step as one; `state_dict` holds all of them by name."""
+    """Several optimizers that step as one; `state_dict` holds all of them by name.
 
-    def __init__(self, optimizers: Mapping[str, torch.optim.Optimizer]):
-        self.optimizers = dict(optimizers)
+    Args:
+        clip_norms: name of an optimizer -> largest norm of its gradient; optimizers without one share `clip_norm`.
+    """
+
+    def __init__(
+        self,
+        optimizers: Mapping[str, torch.optim.Optimizer],
+        *,
+        clip_norm: float = math.inf,
+        clip_norms: Mapping[str, float] | None = None,
+    ):
+        self.optimizers, self._clip_norm, self._clip_norms = dict(optimizers), clip_norm, dict(clip_norms or {})
         self._peaks = {name: [group["lr"] for group in o.param_groups] for name, o in self.optimizers.items()}
 
     def set_lr_share(self, share: float) -> None:
@@ -115,6 +125,19 @@ class Optimizers:
         for name, optimizer in self.optimizers.items():
             for group, peak in zip(optimizer.param_groups, self._peaks[name], strict=True):
                 group["lr"] = peak * share
+
+    def clip(self) -> float:
+        """Clip the gradients; returns the norm before, of those that share a clip (of the others when not finite)."""
+        shared = [p for name in self.optimizers if name not in self._clip_norms for p in self._parameters_of(name)]
+        norms = [torch.nn.utils.clip_grad_norm_(shared, self._clip_norm)]
+        norms += [
+            torch.nn.utils.clip_grad_norm_(self._parameters_of(n), limit) for n, limit in self._clip_norms.items()
+        ]
+        values = [norm.item() for norm in norms]
+        return values[0] if all(map(math.isfinite, values)) else math.nan
+
+    def _parameters_of(self, name: str) -> list[Tensor]:
+        return [p for group in self.optimizers[name].param_groups for p in group["params"]]
 
     def step(self) -> None:
         """One step of each."""
@@ -128,7 +151,7 @@ class Optimizers:
 
     def parameters(self) -> list[Tensor]:
         """All trained parameters."""
-        return [p for o in self.optimizers.values() for group in o.param_groups for p in group["params"]]
+        return [p for name in self.optimizers for p in self._parameters_of(name)]
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and numbers only."""
@@ -165,8 +188,21 @@ def split_parameters(modules: Mapping[str, nn.Module]) -> dict[str, list[nn.Para
     return lists
 
 
-def make_optimizer(modules: Mapping[str, nn.Module], config: OptimConfig) -> Optimizers:
-    """The optimizer of all parameters that require a gradient."""
+def make_optimizer(
+    modules: Mapping[str, nn.Module], config: OptimConfig, own: Mapping[str, OptimConfig] | None = None
+) -> Optimizers:
+    """The optimizer of all parameters that require a gradient; the modules named in `own` get one of their own."""
+    own = own or {}
+    optimizers = _optimizers_of({name: module for name, module in modules.items() if name not in own}, config)
+    clip_norms = {}
+    for module, its_config in own.items():
+        for name, optimizer in _optimizers_of({module: modules[module]}, its_config).items():
+            optimizers[f"{module}/{name}"] = optimizer
+            clip_norms[f"{module}/{name}"] = its_config.clip_norm
+    return Optimizers(optimizers, clip_norm=config.clip_norm, clip_norms=clip_norms)
+
+
+def _optimizers_of(modules: Mapping[str, nn.Module], config: OptimConfig) -> dict[str, torch.optim.Optimizer]:
     lists = split_parameters(modules)
     optimizers: dict[str, torch.optim.Optimizer] = {}
     if config.optimizer == "muon":
@@ -183,4 +219,4 @@ def make_optimizer(modules: Mapping[str, nn.Module], config: OptimConfig) -> Opt
     ]
     if groups:
         optimizers["adamw"] = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
-    return Optimizers(optimizers)
+    return optimizers

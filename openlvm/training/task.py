@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from openlvm.training.config import OptimConfig
+
 Evaluator = Callable[[int], Iterable[tuple[str, float]]]
 """Called with the number of steps done, under no_grad and with modules in eval mode; yields (name, value)."""
 
@@ -32,6 +34,16 @@ class TaskLoss:
     """Name -> (sum, weight), detached; logged as sum / weight since the last line. Names out of `Task.part_names`."""
 
 
+@dataclass(frozen=True)
+class Review:
+    """What a task thinks of the run after a line of metrics."""
+
+    alarms: Sequence[str] = ()
+    """One line each: what left its band, and what to do about it."""
+    diverged: str = ""
+    """Why the run is beyond repair since some steps; empty while it is not. The loop rolls back."""
+
+
 class Task(Protocol):
     """What is trained and how its loss is computed."""
 
@@ -43,6 +55,11 @@ class Task(Protocol):
     @property
     def part_names(self) -> Sequence[str]:
         """Every name that may occur in `TaskLoss.parts`; the same on all ranks."""
+        ...
+
+    @property
+    def own_optim(self) -> Mapping[str, OptimConfig]:
+        """Modules with an optimizer, a rate and a gradient clip of their own; the others share `TrainConfig.optim`."""
         ...
 
     @property
@@ -63,4 +80,8 @@ class Task(Protocol):
 
     def after_step(self, step: int) -> None:
         """Called after optimizer step `step` (from 0): codebook updates and the like; most do nothing."""
+        ...
+
+    def review(self, lines: Sequence[Mapping[str, Any]]) -> Review:
+        """Called with the lines of metrics so far, the newest last; the same on every rank, nothing but the lines."""
         ...

@@ -17,9 +17,10 @@ from training_toys import ToyTask, toy_config
 from openlvm.core.ranks import Ranks
 from openlvm.core.runs import RunFolder, read_metrics
 from openlvm.training.loop import train
+from openlvm.training.optim import lr_share
 from openlvm.training.parallel import positions_of
 from openlvm.training.prefetch import prefetch
-from openlvm.training.task import TaskLoss
+from openlvm.training.task import Review, TaskLoss
 
 
 def lines_of(at: Path) -> list[dict]:
@@ -184,6 +185,65 @@ def test_non_finite_loss_stops_and_keeps_the_weights(tmp_path):
         train(toy_config(), task, tmp_path)
     assert [line["step"] for line in lines_of(tmp_path)] == [1, 2, 3, 4, 5, 6]
     assert all(param.isfinite().all() for param in task.modules["net"].parameters())
+
+
+class Diverging(ToyTask):
+    """Its loss is infinite at the positions given; `asked` are all positions it was asked for."""
+
+    def __init__(self, *bad: int, **settings: object):
+        super().__init__(**settings)
+        self.bad, self.asked = set(bad), []
+
+    def loss(self, batch):
+        self.asked += batch.data[2]
+        loss = super().loss(batch)
+        return TaskLoss(loss.total * float("inf")) if self.bad & set(batch.data[2]) else loss
+
+
+def test_a_diverged_run_goes_back_and_on_with_the_next_data(tmp_path):
+    task = Diverging(60)  # in step 8; checkpoints at 5, 10, 12
+    train(toy_config(max_roll_backs=1), task, tmp_path)
+    found = read_metrics(tmp_path)
+    assert [line["step"] for line in found] == list(range(1, 13))
+    assert found[5]["rolled_back"]["from"] == 8 and found[5]["rolled_back"]["to"] == 5
+    assert "loss inf" in found[5]["rolled_back"]["reason"]
+    assert found[5]["lr"] == found[4]["lr"] / 2 * lr_share(toy_config().optim, 5, 12) / lr_share(
+        toy_config().optim, 4, 12
+    )
+    # no position twice and none left out, but for what the lost steps 6 and 7 had already seen
+    assert task.asked == list(range(64)) + list(range(64, 120))
+
+
+def test_a_roll_back_repeats_to_the_bit_after_a_kill(tmp_path):
+    train(toy_config(max_roll_backs=1), Diverging(60, dropout=0.2), tmp_path / "whole")
+
+    class Dying(Diverging):
+        def after_step(self, step):
+            super().after_step(step)
+            if self.asked[-1] > 80:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(toy_config(max_roll_backs=1), Dying(60, dropout=0.2), tmp_path / "cut")
+    train(toy_config(max_roll_backs=1), Diverging(60, dropout=0.2), tmp_path / "cut", resume=True)
+    assert lines_of(tmp_path / "cut") == lines_of(tmp_path / "whole")
+
+
+def test_a_run_stops_when_it_diverges_too_often(tmp_path):
+    with pytest.raises(ValueError, match=r"positions 80\.\.87\): loss inf.*Lower optim\.lr"):
+        train(toy_config(max_roll_backs=1), Diverging(60, 81), tmp_path)
+
+
+def test_reviews_raise_alarms_and_roll_back(tmp_path):
+    class Reviewed(ToyTask):
+        def review(self, lines):
+            sick = lines[-1]["step"] == 8 and not any("rolled_back" in line for line in lines)
+            return Review(["odd steps: bad"] if lines[-1]["step"] % 2 else [], "sick" if sick else "")
+
+    train(toy_config(max_roll_backs=1), Reviewed(), tmp_path)
+    found = read_metrics(tmp_path)
+    assert [line["step"] for line in found if "alarms" in line] == [1, 3, 5, 7, 9, 11]
+    assert found[5]["rolled_back"]["reason"] == "step 8: sick"
 
 
 def test_zero_weights_are_refused(tmp_path):

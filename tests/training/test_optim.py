@@ -1,6 +1,7 @@
 """Optimizers against torch's own and against the SVD; schedules at their ends."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -160,3 +161,17 @@ def test_config_rejects_contradictions():
         TrainConfig(steps=8, positions_per_step=1, optim=OptimConfig(lr=1.0, warmup_steps=9))
     with pytest.raises(ValueError, match="log_every=0"):
         TrainConfig(steps=8, positions_per_step=1, optim=OptimConfig(lr=1.0), log_every=0)
+
+
+def test_a_module_with_its_own_optimizer_is_clipped_by_itself():
+    """One huge gradient must not shrink the other module's step."""
+    shared, own = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+    config = OptimConfig(lr=1e-2, clip_norm=1.0)
+    optimizers = make_optimizer({"shared": shared, "own": own}, config, {"own": OptimConfig(lr=1e-3, clip_norm=0.5)})
+    shared.weight.grad, own.weight.grad = torch.full((2, 2), 3.0), torch.full((2, 2), 400.0)
+    assert optimizers.clip() == pytest.approx(6.0)
+    assert shared.weight.grad.norm().item() == pytest.approx(1.0, rel=1e-4)
+    assert own.weight.grad.norm().item() == pytest.approx(0.5, rel=1e-4)
+    assert {n: o.param_groups[0]["lr"] for n, o in optimizers.optimizers.items()} == {"adamw": 1e-2, "own/adamw": 1e-3}
+    own.weight.grad.fill_(float("nan"))
+    assert not math.isfinite(optimizers.clip())

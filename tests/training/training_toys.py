@@ -12,7 +12,7 @@ from torch import nn
 from openlvm.core.seeds import rng
 from openlvm.training.config import OptimConfig, TrainConfig
 from openlvm.training.loop import train
-from openlvm.training.task import MicroBatch, TaskLoss
+from openlvm.training.task import MicroBatch, Review, TaskLoss
 
 
 class ToyTask:
@@ -20,6 +20,7 @@ class ToyTask:
 
     part_names = ("even", "odd")
     unit = "examples"
+    own_optim: dict = {}
 
     def __init__(self, *, per_forward: int = 2, dropout: float = 0.0):
         torch.manual_seed(0)
@@ -47,6 +48,9 @@ class ToyTask:
     def after_step(self, step: int) -> None:
         self.modules["net"].steps_seen += 1
         time.sleep(self.slow_seconds)
+
+    def review(self, lines) -> Review:
+        return Review()
 
 
 def toy_config(**changes: object) -> TrainConfig:

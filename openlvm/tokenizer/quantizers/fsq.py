@@ -8,7 +8,7 @@ import math
 import torch
 from torch import nn
 
-from openlvm.tokenizer.quantizers.interface import Quantized, grid_of, rows_of
+from openlvm.tokenizer.quantizers.interface import Quantized, QuantizerTraining, grid_of, rows_of
 
 BOUND_MARGIN = 1e-3  # keeps the outermost level reachable (appendix A.1)
 
@@ -22,6 +22,10 @@ class FiniteScalarQuantizer(nn.Module):
             raise ValueError(f"every channel of FSQ needs at least 2 levels, given {levels}")
         self.levels = tuple(levels)
         self.codebook_size = math.prod(levels)
+
+    def train_with(self, settings: QuantizerTraining) -> None:
+        """There is nothing to learn, so only the defaults are taken."""
+        settings.check_effective("fsq", ())
 
     def _per_channel(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Levels and the weight of each channel in a code (mixed radix, first channel fastest)."""

@@ -1,9 +1,48 @@
 """What a quantizer is to the VQGAN and to its training. Letters: B pictures, C code channels, h w grid, K codes."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields
+from typing import Literal, Protocol
 
 import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizerTraining:
+    """How a quantizer learns; nothing here changes what it does once trained. Every quantizer takes the defaults; one
+    for which a value has no effect refuses any other.
+    """
+
+    commitment: float = 0.25
+    """Weight of the squared distance from latents to their codes: beta of VQ-VAE eq. 3 (arXiv 1711.00937). Of IBQ's
+    three terms it weighs the one that moves the codes, as in its paper."""
+    entropy: float = 0.05
+    """Weight of sure choices and even use of all codes; lfq and ibq. 0.05 is what SEED-Voken trained both with."""
+    learn_by: Literal["ema", "gradient"] = "ema"
+    """How the codebook of vq follows the latents: moving averages (appendix A.1 there), or the optimizer (eq. 3)."""
+    gradient: Literal["straight", "rotation"] = "straight"
+    """Way of the gradient through the choice of vq: as it is, or turned with the rotation that turns the latent into
+    its code (Fifty et al., arXiv 2410.06424)."""
+    ema_decay: float = 0.99
+    """Per step, of the averages and of the use of codes by which the dead are known; vq and ibq. From an even start, a
+    code that nobody chooses counts as dead after 100 to 300 steps at 0.99, and after 10 to 30 at 0.9."""
+    dead_below: float = 0.03
+    """A code used less than this share of an equal share is dead; vq and ibq. Only `revive` does something to it."""
+
+    def __post_init__(self) -> None:
+        for name in ("commitment", "entropy", "dead_below"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"quantizer.{name}={getattr(self, name)} must be at least 0")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"quantizer.ema_decay={self.ema_decay} must lie in 0..1, 1 excluded")
+
+    def check_effective(self, quantizer: str, effective: tuple[str, ...]) -> None:
+        """Refuse values other than the defaults that have no effect on a kind of quantizer."""
+        idle = [f.name for f in fields(self) if f.name not in effective and getattr(self, f.name) != f.default]
+        if idle:
+            raise ValueError(
+                f"quantizer settings {idle} have no effect with quantizer={quantizer!r}, "
+                f"which knows {list(effective)}; leave them at their defaults"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,7 +54,7 @@ class Quantized:
     codes: torch.Tensor
     """int64 [B, h*w], row by row."""
     loss: torch.Tensor
-    """Scalar: what keeps latents and codes together (and codes in use)."""
+    """Scalar, already weighted: what keeps latents and codes together, and codes in use."""
 
 
 class Quantizer(Protocol):
@@ -31,6 +70,9 @@ class Quantizer(Protocol):
     def vectors(self, codes: torch.Tensor) -> torch.Tensor:
         """Quantized latents of codes: int64 [...] -> float32 [..., C]."""
 
+    def train_with(self, settings: QuantizerTraining) -> None:
+        """How to learn from now on; call it before the optimizer gathers its parameters."""
+
     def __call__(self, latents: torch.Tensor) -> Quantized:
         """Quantize latents [B, C, h, w]; in training mode a codebook may follow the latents."""
 
@@ -44,3 +86,8 @@ def grid_of(rows: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
     """[B*h*w, C] -> [B, C, h, w], the inverse of `rows_of` for latents of that shape."""
     batch, _, height, width = latents.shape
     return rows.view(batch, height, width, -1).permute(0, 3, 1, 2)
+
+
+def entropy(share: torch.Tensor) -> torch.Tensor:
+    """Entropy in nats of shares of any shape that sum to 1; the gradient is finite where a share is 0."""
+    return -(share * share.clamp(min=1e-12).log()).sum()

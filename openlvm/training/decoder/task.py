@@ -8,7 +8,7 @@ Letters: N codes per image, S images in a sentence, M targets.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from openlvm.bundle import SpecialIds
 from openlvm.model.decoder import Decoder
 from openlvm.sentences.grammar import MAX_IMAGES, ROLES
 from openlvm.store.plan import Sentences
+from openlvm.training.config import OptimConfig
 from openlvm.training.decoder.loss import document_mask, next_code_loss
 from openlvm.training.decoder.rows import (
     LossConfig,
@@ -28,7 +29,7 @@ from openlvm.training.decoder.rows import (
     stack_rows,
     stream_row,
 )
-from openlvm.training.task import MicroBatch, TaskLoss
+from openlvm.training.task import MicroBatch, Review, TaskLoss
 
 Layout = Literal["dense", "packed", "stream"]
 Item = TypeVar("Item")
@@ -76,6 +77,7 @@ class DecoderTask:
     """
 
     unit = "tokens"
+    own_optim: Mapping[str, OptimConfig] = {}
 
     def __init__(
         self,
@@ -181,6 +183,10 @@ class DecoderTask:
 
     def after_step(self, step: int) -> None:
         """Nothing: a decoder has no state outside its gradient."""
+
+    def review(self, lines: Sequence[Mapping[str, Any]]) -> Review:
+        """Nothing to add to what the loop itself refuses."""
+        return Review()
 
 
 def _groups(items: Sequence[Item], size: int) -> list[Sequence[Item]]:

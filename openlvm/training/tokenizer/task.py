@@ -1,174 +1,254 @@
-"""Training a tokenizer by reconstruction, as a task of the loop (training/loop.py).
+"""Training a tokenizer, as a task of the loop (training/loop.py): what is learned from a batch of pictures.
 
-The adversarial and perceptual parts join `TokenizerTask.loss`; everything else stays as it is. Letters: B pictures.
+One backward serves tokenizer and discriminator, and each has its own optimizer:
+
+    absolute, squared, shrunken   the reconstruction (tokenizer/losses.py)
+    commitment                    the quantizer's own loss
+    perceptual                    distance of features (perceptual/distance.py)
+    adversarial                   the tokenizer against the discriminator; discriminator, lecam: the other side
+
+Everything that lasts from step to step lies in `modules`, so that a checkpoint holds it: discriminator, averaged
+weights, anchors, use of the codes. Letters: B pictures, K codes.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
 import torch
+from torch import nn
 
 from openlvm.core.ranks import ranks_from_environment
 from openlvm.core.seeds import seed_of
-from openlvm.tokenizer.folder import save_tokenizer
-from openlvm.tokenizer.losses import ReconstructionWeights, reconstruction_loss
-from openlvm.tokenizer.patches import start_from_patches
+from openlvm.perceptual.distance import FeatureDistance, load_lpips, offline_distance
+from openlvm.tokenizer.losses import reconstruction_loss
+from openlvm.tokenizer.patches import k_means
+from openlvm.tokenizer.quantizers.ibq import IndexBackpropagationQuantizer
+from openlvm.tokenizer.quantizers.interface import Quantized, rows_of
 from openlvm.tokenizer.quantizers.vq import VectorQuantizer
-from openlvm.tokenizer.vqgan import VQGAN, VQGANConfig, to_unit_range
-from openlvm.training.config import TrainConfig
-from openlvm.training.loop import train
-from openlvm.training.task import Evaluator, MicroBatch, TaskLoss
-from openlvm.training.tokenizer.pictures import PictureBank, PictureSet, make_bank
+from openlvm.tokenizer.vqgan import VQGAN, to_unit_range
+from openlvm.training.config import OptimConfig
+from openlvm.training.task import MicroBatch, Review, TaskLoss
+from openlvm.training.tokenizer.adversarial import (
+    LeCam,
+    adaptive_weight,
+    discriminator_loss,
+    frozen,
+    generator_loss,
+    ramp,
+)
+from openlvm.training.tokenizer.average import WeightAverage
+from openlvm.training.tokenizer.config import LatentStart, PerceptualConfig, TokenizerTrainConfig
+from openlvm.training.tokenizer.discriminator import PatchDiscriminator
+from openlvm.training.tokenizer.health.diagnosis import (
+    HEALTH_PARTS,
+    diagnose,
+    health_parts,
+    make_bands,
+    usage_values,
+)
+from openlvm.training.tokenizer.health.divergence import DivergenceLimits, psnr_falls, values_of, why_diverged
+from openlvm.training.tokenizer.pictures import PictureBank
 
-START_PICTURES = 4096  # pictures from which the patches of k-means are cut, at most
-PICTURES_AT_ONCE = 64  # of the evaluation: bounds its memory
+PICTURES_AT_ONCE = 64  # of the start from latents: bounds its memory
+ADVERSARY_BETAS = (0.5, 0.9)  # of the discriminator's Adam, as in taming-transformers
+USE_DECAY = 0.99  # per step, of the running use of each code
+DEAD_BELOW = 0.01  # a code whose running use is below this share of an equal share counts as dead in the metrics
+SETTLE_SHARE = 0.1  # of the steps, after which values are expected to be healthy
+LOSSES = ("absolute", "squared", "shrunken")
+LOGITS = ("real_logit", "fake_logit")
+USE_PARTS = ("usage", "perplexity", "dead")
+ADVERSARY_PARTS = ("adversarial", "adaptive", "discriminator", "lecam", *LOGITS)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PatchStart:
-    """k-means over patches as the start (tokenizer/patches.py)."""
+class CodeUse(nn.Module):
+    """Running share of every code among the codes chosen, float32 [K]; a buffer, so that a checkpoint holds it."""
 
-    num_patches: int = 200_000
-    """Patches drawn for k-means."""
-    iterations: int = 30
-    """Of Lloyd's algorithm."""
+    def __init__(self, codebook_size: int):
+        super().__init__()
+        self.register_buffer("share", torch.zeros(codebook_size))
+        self.register_buffer("weight", torch.zeros(()))
+        self.share: torch.Tensor
+        self.weight: torch.Tensor
 
+    @torch.no_grad()
+    def follow(self, codes: torch.Tensor) -> None:
+        """Count codes int64 [B, N] in."""
+        count = torch.bincount(codes.flatten(), minlength=len(self.share)).float()
+        self.share.lerp_(count / count.sum(), 1 - USE_DECAY)
+        self.weight.lerp_(torch.ones_like(self.weight), 1 - USE_DECAY)
 
-@dataclass(frozen=True, kw_only=True)
-class TokenizerTrainConfig:
-    """A whole tokenizer training."""
-
-    model: VQGANConfig
-    """Shape of the tokenizer."""
-    train: TrainConfig
-    """Steps, batch, optimizer; a position is a picture."""
-    mixture: tuple[PictureSet, ...]
-    """Training pictures: photographs and drawn annotations."""
-    heldout: tuple[PictureSet, ...]
-    """Pictures of the evaluation, disjoint from the mixture; one score for each set."""
-    margin: int = 8
-    """Pixels by which kept pictures are larger than the square, so that cuts move."""
-    start: PatchStart | None = None
-    """Start from k-means over patches; None starts from random weights."""
-    loss: ReconstructionWeights
-    """Weights of the loss."""
-    frozen_codes_steps: int = 0
-    """Steps at the beginning during which only the decoder learns: after a start from patches, an encoder that moves
-    before the decoder can paint makes the codes worse."""
-    revive_every: int = 100
-    """Steps between revivals of dead codes; VQ only."""
+    def values(self) -> dict[str, torch.Tensor]:
+        """Shares of codes used and dead, and perplexity, since about 100 steps."""
+        share = self.share / self.weight.clamp(min=1e-12)
+        entropy = -(share * share.clamp(min=1e-12).log()).sum()
+        dead = (share * len(share) < DEAD_BELOW).float().mean()
+        return {"usage": (share > 0).float().mean(), "dead": dead, "perplexity": entropy.exp()}
 
 
 class TokenizerTask:
-    """Reconstruct the pictures of a bank (a `Task`)."""
+    """Learn the pictures of a bank (a `Task`)."""
 
     unit = "images"
-    part_names = ("absolute", "squared", "shrunken", "commitment")
 
     def __init__(self, vqgan: VQGAN, bank: PictureBank, config: TokenizerTrainConfig):
         if ranks_from_environment().world_size > 1:
             raise ValueError("tokenizer training runs in one process; start it without torchrun")
         self.vqgan, self.bank, self.config = vqgan, bank, config
-        self.modules = {"vqgan": vqgan}
+        self.use = CodeUse(vqgan.codebook_size)
+        self.modules: dict[str, nn.Module] = {"vqgan": vqgan, "use": self.use}
+        self.own_optim: Mapping[str, OptimConfig] = {}
+        self.part_names = (*LOSSES, "commitment", "perceptual", *ADVERSARY_PARTS, *HEALTH_PARTS, *USE_PARTS)
+        self.discriminator, self.lecam = None, LeCam()
+        if (adversary := config.adversarial) is not None:
+            layers = {"channels": adversary.channels, "layers": adversary.layers, "norm": adversary.norm}
+            self.discriminator = PatchDiscriminator(**layers)  # type: ignore[arg-type]
+            self.modules |= {"discriminator": self.discriminator, "lecam": self.lecam}
+            optim = config.train.optim
+            lr = optim.lr * adversary.discriminator_lr
+            self.own_optim = {
+                "discriminator": replace(optim, optimizer="adamw", lr=lr, betas=ADVERSARY_BETAS, weight_decay=0.0)
+            }
+        self.average = WeightAverage(vqgan, config.average_decay) if config.average_decay else None
+        if self.average is not None:
+            self.modules["average"] = self.average
+        self.distance = make_distance(config.perceptual)
+        self.bands = make_bands(settle_steps=int(SETTLE_SHARE * config.train.steps), adversarial=adversary)
         self._latents: torch.Tensor | None = None
+
+    @property
+    def best(self) -> VQGAN:
+        """The tokenizer to evaluate and to keep: the averaged weights, where there are any."""
+        best = self.vqgan if self.average is None else self.average.averaged
+        assert isinstance(best, VQGAN)
+        return best
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tokenizer is."""
+        return self.vqgan.quant_conv.weight.device
 
     def micro_batches(self, step: int, positions: range) -> list[MicroBatch]:
         """The pictures at these positions, in forwards of `positions_per_forward`."""
         size = self.config.train.positions_per_forward
         chunks = [positions[start : start + size] for start in range(0, len(positions), size)]
-        frozen = step < self.config.frozen_codes_steps
-        batches = [(self.bank.batch(chunk), frozen) for chunk in chunks]
+        batches = [(self.bank.batch(chunk), step) for chunk in chunks]
         return [MicroBatch(data=data, weight=len(data[0]), units=len(data[0])) for data in batches]
 
     def loss(self, batch: MicroBatch) -> TaskLoss:
-        """Sum over the pictures of the reconstruction loss."""
-        device = self.vqgan.quant_conv.weight.device
-        pictures, frozen = batch.data
-        pixels = to_unit_range(pictures.to(device))  # [B, 3, H, W]
-        self.vqgan.quantize.train(not frozen)
-        with torch.set_grad_enabled(not frozen):
-            latents = self.vqgan.latents(pixels)
-            quantized = self.vqgan.quantize(latents)
-        weights = self.config.loss
-        loss, parts = reconstruction_loss(self.vqgan.paint(quantized.latents), pixels, weights)
-        loss = loss + weights.commitment * quantized.loss
+        """Sum over the pictures of everything that is learned from them."""
+        pictures, step = batch.data
+        pixels = to_unit_range(pictures.to(self.device))  # [B, 3, H, W]
+        latents, quantized = self._quantized(pixels, step)
+        painted = self.vqgan.paint(quantized.latents)
+        total, parts = reconstruction_loss(painted, pixels, self.config.loss)
+        if self.distance is not None and self.config.perceptual is not None:
+            parts["perceptual"] = self.distance.to(self.device)(painted, pixels).mean()
+            total = total + self.config.perceptual.weight * parts["perceptual"]
+        if self.config.adversarial is not None and step >= self.config.adversarial.start_step:
+            against, its_parts = self._adversary(pixels, painted, total, step)
+            total, parts = total + against, parts | its_parts
+        total = total + self.config.loss.commitment * quantized.loss
+        parts["commitment"] = quantized.loss
+        if step >= self.config.unquantized_steps:
+            self.use.follow(quantized.codes)
+            parts |= self.use.values()
         self._latents = latents.detach()
-        means = {
-            **{name: float(value.detach()) for name, value in parts.items()},
-            "commitment": float(quantized.loss.detach()),
-        }
-        sums = {name: (value * batch.weight, batch.weight) for name, value in means.items()}
-        return TaskLoss(loss * batch.weight, sums)
+        sums: dict[str, tuple[torch.Tensor | float, torch.Tensor | float]]
+        sums = {name: (value.detach() * batch.weight, batch.weight) for name, value in parts.items()}
+        sums |= health_parts(pixels, painted.detach(), latents.detach(), quantized.latents.detach())
+        return TaskLoss(total * batch.weight, sums)
+
+    def _quantized(self, pixels: torch.Tensor, step: int) -> tuple[torch.Tensor, Quantized]:
+        """Latents and what the quantizer makes of them; the latents themselves before there are codes."""
+        is_frozen = step < self.config.frozen_codes_steps
+        self.vqgan.quantize.train(not is_frozen)
+        with torch.set_grad_enabled(not is_frozen):
+            latents = self.vqgan.latents(pixels)
+            if step < self.config.unquantized_steps:
+                nothing = torch.zeros((), device=self.device)
+                return latents, Quantized(latents, torch.empty(0, dtype=torch.int64), nothing)
+            return latents, self.vqgan.quantize(latents)
+
+    def _adversary(
+        self, pixels: torch.Tensor, painted: torch.Tensor, reconstruction: torch.Tensor, step: int
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The tokenizer's term and the discriminator's loss together, and their parts."""
+        config, discriminator = self.config.adversarial, self.discriminator
+        assert config is not None and discriminator is not None
+        with frozen(discriminator):
+            adversarial = generator_loss(discriminator(painted), config.kind)
+        share = ramp(step, config)
+        adaptive = torch.ones((), device=self.device)
+        if config.adaptive and share > 0:
+            adaptive = adaptive_weight(reconstruction, adversarial, self.vqgan.decoder.conv_out.weight)
+        real, fake = discriminator(pixels), discriminator(painted.detach())
+        judged = discriminator_loss(real, fake, config.kind)
+        lecam = self.lecam(real, fake)
+        total = share * config.weight * adaptive * adversarial + judged + config.lecam * lecam
+        values = (adversarial, adaptive, judged, lecam, real.mean(), fake.mean())
+        return total, dict(zip(ADVERSARY_PARTS, values, strict=True))
 
     def after_step(self, step: int) -> None:
-        """Revive dead codes now and then, on latents of the batch just seen."""
+        """Averages and anchors follow; codes begin where a start from latents says so; dead codes are revived."""
+        config, done = self.config, step + 1
+        if isinstance(config.start, LatentStart) and done == config.unquantized_steps:
+            self._start_from_latents(config.start)
+        if self.average is not None:
+            self.average.update(self.vqgan)
+        self.lecam.update()
+        first = max(config.frozen_codes_steps, config.unquantized_steps)
+        last = config.revive_until * config.train.steps
+        if config.revive_every and first < done <= last and done % config.revive_every == 0:
+            self._revive(step)
+
+    def _revive(self, step: int) -> None:
         quantizer = self.vqgan.quantize
-        is_due = step >= self.config.frozen_codes_steps and (step + 1) % self.config.revive_every == 0
-        if not isinstance(quantizer, VectorQuantizer) or not is_due:
+        if isinstance(quantizer, VectorQuantizer | IndexBackpropagationQuantizer):
+            assert self._latents is not None
+            quantizer.revive(self._latents, torch.Generator().manual_seed(self._seed("revive", step)))
+
+    @torch.no_grad()
+    def _start_from_latents(self, start: LatentStart) -> None:
+        """k-means over latents of the first pictures becomes the codebook; quantizers without one just begin."""
+        quantizer = self.vqgan.quantize
+        if not isinstance(quantizer, VectorQuantizer | IndexBackpropagationQuantizer):
             return
-        generator = torch.Generator().manual_seed(seed_of("revive", self.config.train.seed, step) % 2**63)
-        assert self._latents is not None
-        quantizer.revive(self._latents, generator)
+        count = min(len(self.bank.shown), -(-2 * start.num_latents // self.vqgan.codes_per_image))
+        chunks = [range(first, min(first + PICTURES_AT_ONCE, count)) for first in range(0, count, PICTURES_AT_ONCE)]
+        pictures = (to_unit_range(self.bank.batch(chunk).to(self.device)) for chunk in chunks)
+        rows = torch.cat([rows_of(self.vqgan.latents(pixels)).float() for pixels in pictures]).cpu()
+        generator = torch.Generator().manual_seed(self._seed("latents"))
+        rows = rows[torch.randperm(len(rows), generator=generator)[: start.num_latents]]
+        if self.vqgan.config.normalize_codes:
+            rows = torch.nn.functional.normalize(rows, dim=1)
+        centers = k_means(rows, quantizer.codebook_size, iterations=start.iterations, generator=generator)
+        quantizer.set_codebook(centers.vectors, centers.count * (quantizer.codebook_size / centers.count.sum()))
+
+    def _seed(self, *parts: str | int) -> int:
+        return seed_of(*parts, self.config.train.seed) % 2**63
+
+    def review(self, lines: Sequence[Mapping[str, Any]]) -> Review:
+        """Alarms about the last line, and whether the run has diverged; told by all lines since the start."""
+        adversary = self.config.adversarial
+        values = values_of(lines[-1])
+        values |= psnr_falls(lines, None if adversary is None else adversary.start_step)
+        values |= self._usage(values)
+        alarms = [alarm.message for alarm in diagnose(values, lines[-1]["step"], self.bands)]
+        return Review(alarms, why_diverged(lines, DivergenceLimits(), losses=LOSSES, logits=LOGITS))
+
+    def _usage(self, values: dict[str, float]) -> dict[str, float]:
+        """The running use of the codes as the bands want it; taken out of `values`, where it may rest on too little."""
+        used, perplexity, dead = (values.pop(name, None) for name in USE_PARTS)
+        if used is None or perplexity is None or dead is None:
+            return {}
+        seen = int(self.config.train.positions_per_step * self.vqgan.codes_per_image / (1 - USE_DECAY))
+        size = self.vqgan.codebook_size
+        return usage_values(used=used, perplexity=perplexity, dead=dead, codes_seen=seen, codebook_size=size)
 
 
-def reconstruction_scores(vqgan: VQGAN, name: str, pictures: np.ndarray) -> Iterator[tuple[str, float]]:
-    """PSNR in dB of the mean squared error, share of codes used and their perplexity, on uint8 [B, H, W, 3]."""
-    squared, count = 0.0, np.zeros(vqgan.codebook_size)
-    for start in range(0, len(pictures), PICTURES_AT_ONCE):
-        pixels = torch.from_numpy(pictures[start : start + PICTURES_AT_ONCE])
-        codes = vqgan.encode(pixels)
-        error = vqgan.decode(codes).cpu().float() - pixels.float()
-        squared += float(error.square().sum())
-        count += np.bincount(codes.flatten().cpu().numpy(), minlength=vqgan.codebook_size)
-    share = count[count > 0] / count.sum()
-    yield f"{name}/psnr", 10 * float(np.log10(255**2 / (squared / pictures.size)))
-    yield f"{name}/used", float((count > 0).mean())
-    yield f"{name}/perplexity", float(np.exp(-(share * np.log(share)).sum()))
-
-
-def heldout_evaluator(vqgan: VQGAN, heldout: Sequence[PictureSet], seed: int, at: Path) -> Evaluator:
-    """An evaluator of the loop: `reconstruction_scores` of every held-out set, drawn once into the folder `at`."""
-    banks = [
-        make_bank([part], preparation=vqgan.preparation, margin=0, seed=seed, at=at / f"heldout-{number}.npz")
-        for number, part in enumerate(heldout)
-    ]
-
-    def evaluate(step: int) -> Iterator[tuple[str, float]]:
-        for part, bank in zip(heldout, banks, strict=True):
-            yield from reconstruction_scores(vqgan, part.name, bank.pictures)
-
-    return evaluate
-
-
-def train_tokenizer(config: TokenizerTrainConfig, at: Path | str, *, resume: bool = False, device: str = "cpu") -> Path:
-    """Train a tokenizer in the run folder `at`; returns the tokenizer folder, weights rounded to bfloat16.
-
-    The pictures are drawn once and kept in the run folder, so that a resumed run sees the same ones.
-    """
-    at, seed = Path(at), config.train.seed
-    torch.manual_seed(seed_of("tokenizer weights", seed) % 2**63)
-    vqgan = VQGAN(config.model)
-    bank = make_bank(
-        config.mixture, preparation=vqgan.preparation, margin=config.margin, seed=seed, at=at / "pictures" / "train.npz"
-    )
-    evaluator = heldout_evaluator(vqgan, config.heldout, seed, at / "pictures")
-    if config.start is not None and not (at / "checkpoints").exists():
-        generator = torch.Generator().manual_seed(seed_of("patches", seed) % 2**63)
-        start_from_patches(
-            vqgan,
-            bank.batch(range(min(START_PICTURES, len(bank.shown)))),
-            num_patches=config.start.num_patches,
-            iterations=config.start.iterations,
-            generator=generator,
-        )
-    for layer in [vqgan.patch_embed, vqgan.patch_paint] if config.start is not None else []:
-        layer.requires_grad_(False)  # stay as k-means made them: Adam's steps are large beside their small weights
-    task = TokenizerTask(vqgan, bank, config)
-    train(
-        config.train, task, at, evaluators=[evaluator], whole_config=config, resume=resume, device=device,
-        name="tokenizer",
-    )  # fmt: skip
-    save_tokenizer(vqgan, at / "tokenizer", dtype=torch.bfloat16)
-    return at / "tokenizer"
+def make_distance(config: PerceptualConfig | None) -> FeatureDistance | None:
+    """The perceptual distance a config asks for: LPIPS over the user's files, or the embedded network."""
+    if config is None:
+        return None
+    return load_lpips(config.backbone, config.heads) if config.backbone else offline_distance()

@@ -1,0 +1,1 @@
+"""Is the training of a tokenizer healthy, and has it diverged?"""
