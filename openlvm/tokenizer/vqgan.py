@@ -34,7 +34,7 @@ class VQGANConfig:
     width: int
     """Channels at the highest resolution."""
     multipliers: tuple[int, ...]
-    """Channels at each resolution, in units of width; one halving between two entries, so f = stem * 2^(entries - 1)."""
+    """Channels at each resolution, in units of width; one halving between two: f = stem * 2^(entries - 1)."""
     stem: int = 1
     """Side of the squares of pixels that the first layer takes in and the last one paints: 1 in released weights; 4
     spends the arithmetic where there are many channels, which is worth 2.4 times the speed on a CPU at 64 pixels."""

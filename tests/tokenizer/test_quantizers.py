@@ -41,6 +41,7 @@ def test_vq_revives_dead_codes_onto_latents_and_only_those():
     latents = torch.randn(4, 2, 8, 8, generator=generator(1))
     for _ in range(800):
         quantizer(latents)
+        quantizer.follow()
     assert quantizer.revive(latents, generator(2)) == 63
     codes = quantizer(latents).codes
     assert len(codes.unique()) > 48

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import nn
 
-from openlvm.tokenizer.quantizers.interface import Quantized, QuantizerTraining, grid_of, rows_of
+from openlvm.tokenizer.quantizers.interface import Quantized, QuantizerTraining, Reduce, grid_of, itself, rows_of
 
 BOUND_MARGIN = 1e-3  # keeps the outermost level reachable (appendix A.1)
 
@@ -26,6 +26,9 @@ class FiniteScalarQuantizer(nn.Module):
     def train_with(self, settings: QuantizerTraining) -> None:
         """There is nothing to learn, so only the defaults are taken."""
         settings.check_effective("fsq", ())
+
+    def follow(self, sum_over_ranks: Reduce = itself) -> None:
+        """Nothing: there is no codebook to move."""
 
     def _per_channel(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Levels and the weight of each channel in a code (mixed radix, first channel fastest)."""

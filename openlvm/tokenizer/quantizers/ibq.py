@@ -8,7 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from openlvm.tokenizer.quantizers.interface import Quantized, QuantizerTraining, entropy, grid_of, rows_of
+from openlvm.tokenizer.quantizers.interface import (
+    Quantized,
+    QuantizerTraining,
+    Reduce,
+    entropy,
+    grid_of,
+    itself,
+    rows_of,
+)
 from openlvm.tokenizer.quantizers.usage import move_dead_codes
 
 TEMPERATURE = 0.01  # of the choice in the entropy terms; SEED-Voken's configs
@@ -23,6 +31,9 @@ class IndexBackpropagationQuantizer(nn.Module):
         self.embedding = nn.Embedding(codebook_size, channels)  # the name of the released weights
         self.register_buffer("ema_count", torch.ones(codebook_size))
         self.ema_count: torch.Tensor
+        self.register_buffer("seen_count", torch.zeros(codebook_size), persistent=False)  # since the last `follow`
+        self.seen_count: torch.Tensor
+        self.register_load_state_dict_post_hook(_forget_seen)
         self.settings = QuantizerTraining()
 
     @property
@@ -71,9 +82,16 @@ class IndexBackpropagationQuantizer(nn.Module):
                 unsure, spread = choice_entropies(logits)
                 loss = loss + settings.entropy * (unsure - spread)
         if self.training:
-            count = torch.bincount(codes, minlength=self.codebook_size).float()
-            self.ema_count.lerp_(count, 1 - settings.ema_decay)
+            self.seen_count += torch.bincount(codes, minlength=self.codebook_size)
         return Quantized(grid_of(passed, latents), codes.view(len(latents), -1), loss)
+
+    @torch.no_grad()
+    def follow(self, sum_over_ranks: Reduce = itself) -> None:
+        """Move the running use by all latents seen since the last call; once after each optimizer step."""
+        count = sum_over_ranks(self.seen_count.clone())
+        self.seen_count.zero_()
+        if count.any():
+            self.ema_count.lerp_(count, 1 - self.settings.ema_decay)
 
     @torch.no_grad()
     def revive(self, latents: torch.Tensor, generator: torch.Generator) -> int:
@@ -93,6 +111,11 @@ class IndexBackpropagationQuantizer(nn.Module):
             table, self.ema_count, rows, dead_below=self.settings.dead_below, generator=generator
         )  # fmt: skip
         return len(dead)
+
+
+def _forget_seen(quantizer: IndexBackpropagationQuantizer, _: object) -> None:
+    """A step that was cut short is gone when a checkpoint is loaded."""
+    quantizer.seen_count.zero_()
 
 
 def choice_entropies(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,9 +1,18 @@
 """What a quantizer is to the VQGAN and to its training. Letters: B pictures, C code channels, h w grid, K codes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Literal, Protocol
 
 import torch
+
+Reduce = Callable[[torch.Tensor], torch.Tensor]
+"""Sum over the processes that train together."""
+
+
+def itself(tensor: torch.Tensor) -> torch.Tensor:
+    """The sum over a single process."""
+    return tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +83,10 @@ class Quantizer(Protocol):
         """How to learn from now on; call it before the optimizer gathers its parameters."""
 
     def __call__(self, latents: torch.Tensor) -> Quantized:
-        """Quantize latents [B, C, h, w]; in training mode a codebook may follow the latents."""
+        """Quantize latents [B, C, h, w]; in training mode they may be counted in for `follow`."""
+
+    def follow(self, sum_over_ranks: Reduce = itself) -> None:
+        """What moves without a gradient moves, by all latents since the last call; once after each optimizer step."""
 
 
 def rows_of(latents: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from openlvm.tokenizer.quantizers.interface import Quantized, QuantizerTraining, entropy, grid_of, rows_of
+from openlvm.tokenizer.quantizers.interface import (
+    Quantized,
+    QuantizerTraining,
+    Reduce,
+    entropy,
+    grid_of,
+    itself,
+    rows_of,
+)
 from openlvm.tokenizer.quantizers.vq import straight_through
 
 TEMPERATURE = 0.01  # of the choice in the entropy terms; Open-MAGVIT2 and its models
@@ -29,6 +37,9 @@ class LookupFreeQuantizer(nn.Module):
         """Weights of commitment and entropy."""
         settings.check_effective("lfq", ("commitment", "entropy"))
         self.settings = settings
+
+    def follow(self, sum_over_ranks: Reduce = itself) -> None:
+        """Nothing: there is no codebook to move."""
 
     def _places(self, like: torch.Tensor) -> torch.Tensor:
         """Place of each channel's bit in a code, int64 [C]."""

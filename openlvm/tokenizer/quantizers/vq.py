@@ -10,7 +10,14 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.module import _IncompatibleKeys
 
-from openlvm.tokenizer.quantizers.interface import Quantized, QuantizerTraining, grid_of, rows_of
+from openlvm.tokenizer.quantizers.interface import (
+    Quantized,
+    QuantizerTraining,
+    Reduce,
+    grid_of,
+    itself,
+    rows_of,
+)
 from openlvm.tokenizer.quantizers.usage import move_dead_codes
 
 DISTANCES_AT_ONCE = 2**25  # bounds the [M, K] matrix of distances: 128 MiB of float32
@@ -33,6 +40,10 @@ class VectorQuantizer(nn.Module):
         self.register_buffer("ema_sum", torch.empty(codebook_size, channels))
         self.ema_count: torch.Tensor
         self.ema_sum: torch.Tensor
+        self.register_buffer("seen_count", torch.zeros(codebook_size), persistent=False)  # since the last `follow`
+        self.register_buffer("seen_sum", torch.zeros(codebook_size, channels), persistent=False)
+        self.seen_count: torch.Tensor
+        self.seen_sum: torch.Tensor
         self.restart_averages()
         self.register_load_state_dict_post_hook(_restart_where_missing)
         self.settings = QuantizerTraining()
@@ -87,7 +98,7 @@ class VectorQuantizer(nn.Module):
         return self._unit(F.embedding(codes, self.embedding.weight))
 
     def forward(self, latents: torch.Tensor) -> Quantized:
-        """Quantize latents [B, C, h, w]; in training mode the codebook follows the latents."""
+        """Quantize latents [B, C, h, w]; in training mode they are counted in for `follow`."""
         rows = self._unit(rows_of(latents).float())  # [M, C]
         codes = self.codes_of(rows)  # [M]
         chosen = self.vectors(codes)  # [M, C]
@@ -95,17 +106,24 @@ class VectorQuantizer(nn.Module):
         if self.settings.learn_by == "gradient":
             loss = loss + F.mse_loss(chosen, rows.detach())
         if self.training:
-            self._follow(rows.detach(), codes)
+            self.seen_count += torch.bincount(codes, minlength=self.codebook_size)
+            self.seen_sum.index_add_(0, codes, rows.detach())
         through = rotated if self.settings.gradient == "rotation" else straight_through
         passed = through(rows, chosen.detach())
         return Quantized(grid_of(passed, latents), codes.view(len(latents), -1), loss)
 
     @torch.no_grad()
-    def _follow(self, rows: torch.Tensor, codes: torch.Tensor) -> None:
+    def follow(self, sum_over_ranks: Reduce = itself) -> None:
+        """Move averages and codebook by all latents seen since the last call; once after each optimizer step."""
+        count, total = sum_over_ranks(self.seen_count.clone()), sum_over_ranks(self.seen_sum.clone())
+        self.seen_count.zero_()
+        self.seen_sum.zero_()
+        if not count.any():
+            return
         forgotten = 1 - self.settings.ema_decay
-        self.ema_count.lerp_(torch.bincount(codes, minlength=self.codebook_size).float(), forgotten)
+        self.ema_count.lerp_(count, forgotten)
         if self.settings.learn_by == "ema":
-            self.ema_sum.lerp_(torch.zeros_like(self.ema_sum).index_add_(0, codes, rows), forgotten)
+            self.ema_sum.lerp_(total, forgotten)
             used = self.ema_count > FORGOTTEN
             self.embedding.weight[used] = self._unit(self.ema_sum[used] / self.ema_count[used, None])
 
@@ -131,6 +149,8 @@ def _restart_where_missing(quantizer: VectorQuantizer, incompatible: _Incompatib
     """A shipped tokenizer has no averages; they begin at its codes, or the first steps would undo the codebook."""
     if any(name.endswith("ema_sum") for name in incompatible.missing_keys):
         quantizer.restart_averages()
+    quantizer.seen_count.zero_()  # a step cut short is gone
+    quantizer.seen_sum.zero_()
 
 
 def straight_through(rows: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:

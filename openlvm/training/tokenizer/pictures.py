@@ -7,6 +7,7 @@ The order is a pure function of (seed, position), as everywhere: pass by pass, e
 Letters: M pictures of the bank, B a batch, H W pixels.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 
 from openlvm.core.files import atomic_folder, read_json, write_json
 from openlvm.core.images import ImagePreparation
+from openlvm.core.ranks import ranks_from_environment
 from openlvm.core.records import BadRecord
 from openlvm.core.seeds import rng, seed_of
 from openlvm.sentences.generated import add_generated
@@ -96,6 +98,8 @@ def make_bank(
 ) -> PictureBank:
     """Draw a mixture once into the folder `at`, or reuse it when it is there; a resumed run sees the same pictures.
 
+    Of several ranks the first draws, into a folder that all can read; the others wait.
+
     Args:
         margin: pixels by which the pictures are larger than the square, so that cuts move over the grid of patches.
 
@@ -103,7 +107,10 @@ def make_bank(
         ValueError: a set without pictures, or with more than 0.1 % of unreadable records.
     """
     size = preparation.size + margin
-    if not (at / INDEX).exists():
+    if not ranks_from_environment().is_main:
+        while not (at / INDEX).exists():  # rank 0 draws; the launcher ends the others if it fails
+            time.sleep(0.2)
+    elif not (at / INDEX).exists():
         with atomic_folder(at) as folder:
             write_json(folder / INDEX, _draw_into(folder / BIN, mixture, replace(preparation, size=size), seed))
     index = read_json(at / INDEX, "index of pictures")

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from openlvm.core.ranks import ranks_from_environment
 from openlvm.core.seeds import seed_of
 from openlvm.perceptual.distance import FeatureDistance, load_lpips, offline_distance
 from openlvm.tokenizer.losses import reconstruction_loss
@@ -28,6 +27,7 @@ from openlvm.tokenizer.quantizers.interface import Quantized, rows_of
 from openlvm.tokenizer.quantizers.vq import VectorQuantizer
 from openlvm.tokenizer.vqgan import VQGAN, to_unit_range
 from openlvm.training.config import OptimConfig
+from openlvm.training.parallel import broadcast_modules, sum_over_ranks
 from openlvm.training.task import MicroBatch, Review, TaskLoss
 from openlvm.training.tokenizer.adversarial import (
     LeCam,
@@ -68,15 +68,25 @@ class CodeUse(nn.Module):
         super().__init__()
         self.register_buffer("share", torch.zeros(codebook_size))
         self.register_buffer("weight", torch.zeros(()))
+        self.register_buffer("seen", torch.zeros(codebook_size), persistent=False)  # since the last `follow`
         self.share: torch.Tensor
         self.weight: torch.Tensor
+        self.seen: torch.Tensor
+        self.register_load_state_dict_post_hook(_forget_seen)
 
     @torch.no_grad()
-    def follow(self, codes: torch.Tensor) -> None:
+    def add(self, codes: torch.Tensor) -> None:
         """Count codes int64 [B, N] in."""
-        count = torch.bincount(codes.flatten(), minlength=len(self.share)).float()
-        self.share.lerp_(count / count.sum(), 1 - USE_DECAY)
-        self.weight.lerp_(torch.ones_like(self.weight), 1 - USE_DECAY)
+        self.seen += torch.bincount(codes.flatten(), minlength=len(self.seen))
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Move the running shares by all codes, of all ranks, since the last call; once after each step."""
+        count = sum_over_ranks(self.seen.clone())
+        self.seen.zero_()
+        if count.any():
+            self.share.lerp_(count / count.sum(), 1 - USE_DECAY)
+            self.weight.lerp_(torch.ones_like(self.weight), 1 - USE_DECAY)
 
     def values(self) -> dict[str, torch.Tensor]:
         """Shares of codes used and dead, and perplexity, since about 100 steps."""
@@ -86,14 +96,17 @@ class CodeUse(nn.Module):
         return {"usage": (share > 0).float().mean(), "dead": dead, "perplexity": entropy.exp()}
 
 
+def _forget_seen(use: CodeUse, _: Any) -> None:
+    """A step that was cut short is gone when a checkpoint is loaded."""
+    use.seen.zero_()
+
+
 class TokenizerTask:
     """Learn the pictures of a bank (a `Task`)."""
 
     unit = "images"
 
     def __init__(self, vqgan: VQGAN, bank: PictureBank, config: TokenizerTrainConfig):
-        if ranks_from_environment().world_size > 1:
-            raise ValueError("tokenizer training runs in one process; start it without torchrun")
         self.vqgan, self.bank, self.config = vqgan, bank, config
         self.use = CodeUse(vqgan.codebook_size)
         self.modules: dict[str, nn.Module] = {"vqgan": vqgan, "use": self.use}
@@ -151,9 +164,10 @@ class TokenizerTask:
         total = total + self.config.loss.commitment * quantized.loss
         parts["commitment"] = quantized.loss
         if step >= self.config.unquantized_steps:
-            self.use.follow(quantized.codes)
-            parts |= self.use.values()
-        self._latents = latents.detach()
+            self.use.add(quantized.codes)
+            parts |= self.use.values() if self.use.weight else {}
+        if self._latents is None:
+            self._latents = latents.detach()  # of the step's first pictures, which rank 0 has whatever the ranks
         sums: dict[str, tuple[torch.Tensor | float, torch.Tensor | float]]
         sums = {name: (value.detach() * batch.weight, batch.weight) for name, value in parts.items()}
         sums |= health_parts(pixels, painted.detach(), latents.detach(), quantized.latents.detach())
@@ -190,17 +204,28 @@ class TokenizerTask:
         return total, dict(zip(ADVERSARY_PARTS, values, strict=True))
 
     def after_step(self, step: int) -> None:
-        """Averages and anchors follow; codes begin where a start from latents says so; dead codes are revived."""
+        """Codebook, averages and anchors follow; codes begin where a start from latents says so; dead ones are revived.
+
+        Codes that k-means or a revival drew are rank 0's, everywhere.
+        """
         config, done = self.config, step + 1
+        self.vqgan.quantize.follow(sum_over_ranks)
+        self.use.follow()
         if isinstance(config.start, LatentStart) and done == config.unquantized_steps:
             self._start_from_latents(config.start)
+            broadcast_modules([self.vqgan.quantize])
+        if config.revive_every and self._may_revive(done) and done % config.revive_every == 0:
+            self._revive(step)
+            broadcast_modules([self.vqgan.quantize])
+        self._latents = None
         if self.average is not None:
             self.average.update(self.vqgan)
         self.lecam.update()
+
+    def _may_revive(self, done: int) -> bool:
+        config = self.config
         first = max(config.frozen_codes_steps, config.unquantized_steps)
-        last = config.revive_until * config.train.steps
-        if config.revive_every and first < done <= last and done % config.revive_every == 0:
-            self._revive(step)
+        return first < done <= config.revive_until * config.train.steps
 
     def _revive(self, step: int) -> None:
         quantizer = self.vqgan.quantize

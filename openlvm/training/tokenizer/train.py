@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from openlvm.core.images import write_image
+from openlvm.core.ranks import ranks_from_environment
 from openlvm.core.seeds import seed_of
 from openlvm.core.sheets import contact_sheet
 from openlvm.tokenizer.folder import load_tokenizer, save_tokenizer
@@ -55,7 +56,8 @@ def train_tokenizer(config: TokenizerTrainConfig, at: Path | str, *, resume: boo
     best = task.best.cpu()
     if isinstance(config.start, TokenizerStart) and config.start.part == "decoder":
         assert best.codes_fingerprint == codes_before, "a decoder-only training changed the codes"
-    save_tokenizer(best, at / "tokenizer", dtype=DTYPES[config.keep])
+    if ranks_from_environment().is_main:
+        save_tokenizer(best, at / "tokenizer", dtype=DTYPES[config.keep])
     return at / "tokenizer"
 
 
@@ -117,7 +119,8 @@ def heldout_evaluator(task: TokenizerTask, heldout: Sequence[PictureSet], seed: 
 
     def evaluate(step: int) -> Iterator[tuple[str, float]]:
         if step >= task.config.unquantized_steps:
-            write_image(at / "panels" / f"step-{step:08d}.png", panel(task.best, heldout, banks))
+            if ranks_from_environment().is_main:
+                write_image(at / "panels" / f"step-{step:08d}.png", panel(task.best, heldout, banks))
             for part, bank in zip(heldout, banks, strict=True):
                 yield from reconstruction_scores(task.best, part.name, bank.pictures)
 

@@ -83,6 +83,7 @@ def test_ibq_revived_codes_are_chosen_by_the_latents_they_were_put_on(quantizer)
     quantizer.train()
     for _ in range(600):
         used = quantizer(latents).codes.unique()
+        quantizer.follow()
     before = quantizer.embedding.weight.detach().clone()
     moved = quantizer.revive(latents, generator(4))
     table = quantizer.embedding.weight.detach()

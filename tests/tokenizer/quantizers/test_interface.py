@@ -82,3 +82,6 @@ def test_unit_length_is_part_of_what_decides_codes():
     unit = VQGAN(replace(TINY, normalize_codes=True))
     unit.load_state_dict(plain.state_dict())
     assert plain.codes_fingerprint != unit.codes_fingerprint
+    codes = torch.arange(16)
+    assert torch.allclose(unit.quantize.vectors(codes).norm(dim=1), torch.ones(16))
+    assert not torch.allclose(plain.quantize.vectors(codes).norm(dim=1), torch.ones(16))

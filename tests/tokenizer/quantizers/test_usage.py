@@ -66,6 +66,7 @@ def share_used(quantizer: nn.Module, channels: int, *, revive_every: int = 0) ->
         x = points(BATCH)
         latents = encoder(x).T.reshape(1, channels, 16, -1)
         quantized = quantizer(latents)
+        quantizer.follow()
         painted = decoder(quantized.latents.permute(0, 2, 3, 1).reshape(BATCH, channels))
         optimizer.zero_grad()
         (F.mse_loss(painted, x) + quantized.loss).backward()

@@ -34,6 +34,7 @@ def test_vq_averages_begin_at_shipped_codes(prefix):
     quantizer.train()
     for _ in range(20):
         quantizer(as_grid(vectors))  # each code sees itself: nothing to change
+        quantizer.follow()
     assert torch.allclose(quantizer.embedding.weight, vectors, atol=1e-5)
 
 
@@ -79,6 +80,14 @@ def test_vq_by_averages_has_no_gradient_even_where_a_network_is_unfrozen_as_a_wh
     latents = torch.randn(1, 2, 4, 4, generator=generator(), requires_grad=True)
     quantizer(latents).loss.backward()
     assert quantizer.embedding.weight.grad is None and latents.grad.abs().sum() > 0
+
+
+def test_vq_code_that_nobody_chooses_stays_where_it_is():
+    quantizer = VectorQuantizer(2, 1).train()
+    quantizer.set_codebook(torch.tensor([[0.0], [10.0]]))
+    quantizer.train_with(QuantizerTraining(ema_decay=0.0))
+    quantizer(torch.tensor([1.0, 3.0]).view(1, 1, 1, 2))
+    assert quantizer.embedding.weight.flatten().tolist() == [2, 10]
 
 
 def test_vq_switching_to_averages_begins_them_at_the_codes():
@@ -138,8 +147,8 @@ def test_vq_at_unit_length_chooses_by_direction_and_gives_unit_vectors():
     quantizer = VectorQuantizer(50, 4, normalize=True).eval()
     with torch.no_grad():
         quantizer.embedding.weight.normal_(generator=generator(1)).mul_(torch.linspace(0.1, 10, 50)[:, None])
-    rows = 7 * torch.randn(300, 4, generator=generator(2))
-    by_cosine = F.cosine_similarity(rows[:, None], quantizer.embedding.weight[None], dim=-1).argmax(1)
+    rows = torch.logspace(-7, 2, 300)[:, None] * torch.randn(300, 4, generator=generator(2))
+    by_cosine = F.cosine_similarity(rows[:, None], quantizer.embedding.weight[None], dim=-1, eps=0).argmax(1)
     assert torch.equal(quantizer.codes_of(rows), by_cosine)
     vectors = quantizer.vectors(torch.arange(50))
     assert torch.allclose(vectors.norm(dim=1), torch.ones(50))
@@ -161,6 +170,7 @@ def test_vq_at_unit_length_follows_directions():
     latents = as_grid(torch.tensor([[1.0, 0.1], [50.0, -5.0], [0.0, 2.0]]))
     for _ in range(1000):
         quantizer(latents)
+        quantizer.follow()
     assert torch.allclose(quantizer.embedding.weight, torch.eye(2), atol=1e-3)
 
 

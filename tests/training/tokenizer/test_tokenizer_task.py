@@ -1,6 +1,11 @@
 """Training a tokenizer: its pictures, its objective, and that it learns, repeats and resumes."""
 
 import json
+import os
+import pickle
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -179,11 +184,44 @@ def test_training_repeats_and_resumes_to_the_bit(folder, tmp_path, make_config):
     assert stored["model"]["codebook_size"] == 16
 
 
-def test_training_rejects_several_processes(folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "0")
-    with pytest.raises(ValueError, match="runs in one process"):
-        train_tokenizer(config_for(folder), tmp_path / "run")
+@pytest.mark.parametrize(
+    ("adversary", "within"),
+    # The adaptive weight is one per forward, so it may differ; and with a norm Adam makes much of gradients of biases
+    # that are 0 but for rounding.
+    [(None, 1e-4), (replace(ADVERSARY, adaptive=False, norm="none"), 1e-3)],
+)
+def test_two_processes_match_one(folder, tmp_path, adversary, within):
+    """gloo: k-means, codebook, revival, averages and anchors agree; losses differ by the order of float sums only."""
+    config = replace(whole_objective(folder), adversarial=adversary)
+    train_tokenizer(config, tmp_path / "one")
+    path = tmp_path / "config.pickle"
+    path.write_bytes(pickle.dumps(config))
+    script = (
+        "import pickle, sys, torch; torch.set_num_threads(1); from pathlib import Path;"
+        "from openlvm.training.tokenizer.train import train_tokenizer;"
+        "train_tokenizer(pickle.loads(Path(sys.argv[1]).read_bytes()), sys.argv[2])"
+    )
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    where["PYTHONPATH"] = str(Path(__file__).parents[3])
+    command = [sys.executable, "-c", script, str(path), str(tmp_path / "two")]
+    running = [
+        subprocess.Popen(command, env={**os.environ, **where, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    words = [process.communicate(timeout=110)[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0], words
+    one, two = (read_metrics(tmp_path / name) for name in ("one", "two"))
+    assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], rel=within)
+    for left, right in zip(one, two, strict=True):
+        assert right["parts"].keys() == left["parts"].keys()
+        for name in {"absolute", "commitment", "discriminator", "lecam", "usage", "perplexity"} & left["parts"].keys():
+            assert right["parts"][name] == pytest.approx(left["parts"][name], rel=5 * within, abs=1e-4)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def test_scores_match_scikit_image(folder, tmp_path):
