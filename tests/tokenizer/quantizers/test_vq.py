@@ -47,6 +47,7 @@ def test_vq_restart_averages_forgets_what_was_before():
     quantizer.restart_averages()
     for module in (quantizer.train(), old.train()):
         module(as_grid(vectors))
+        module.follow()
     assert torch.allclose(quantizer.embedding.weight, vectors, atol=1e-5)
     assert (old.embedding.weight - vectors).abs().mean() > 1
 
@@ -55,6 +56,7 @@ def test_vq_checkpoint_keeps_its_averages():
     quantizer = VectorQuantizer(8, 2).train()
     for seed in range(5):
         quantizer(torch.randn(1, 2, 4, 4, generator=generator(seed)))
+        quantizer.follow()
     again = VectorQuantizer(8, 2)
     again.load_state_dict(quantizer.state_dict())
     assert torch.equal(again.ema_sum, quantizer.ema_sum) and torch.equal(again.ema_count, quantizer.ema_count)
@@ -87,6 +89,7 @@ def test_vq_code_that_nobody_chooses_stays_where_it_is():
     quantizer.set_codebook(torch.tensor([[0.0], [10.0]]))
     quantizer.train_with(QuantizerTraining(ema_decay=0.0))
     quantizer(torch.tensor([1.0, 3.0]).view(1, 1, 1, 2))
+    quantizer.follow()
     assert quantizer.embedding.weight.flatten().tolist() == [2, 10]
 
 
@@ -187,3 +190,26 @@ def test_vq_computes_in_float32_under_autocast():
         low = quantizer(as_grid(rows).bfloat16())
     assert low.latents.dtype == torch.float32
     assert torch.equal(low.codes[0], quantizer.codes_of(rows.bfloat16()))
+
+
+def test_vq_follows_a_batch_as_a_whole_however_it_was_split():
+    """Micro-batches and ranks add up before anything moves."""
+    latents = torch.randn(6, 2, 4, 4, generator=generator(3))
+    whole, split, ranks = (VectorQuantizer(8, 2).train() for _ in range(3))
+    for other in (split, ranks):
+        other.load_state_dict(whole.state_dict())
+    whole(latents)
+    whole.follow()
+    split(latents[:2]), split(latents[2:])
+    split.follow()
+    assert torch.allclose(split.embedding.weight, whole.embedding.weight, atol=1e-6)
+    ranks(latents[:3])
+    other_rank = VectorQuantizer(8, 2).train()
+    other_rank.load_state_dict(ranks.state_dict())
+    other_rank(latents[3:])
+    there = iter([other_rank.seen_count, other_rank.seen_sum])
+    ranks.follow(lambda tensor: tensor + next(there))
+    assert torch.allclose(ranks.embedding.weight, whole.embedding.weight, atol=1e-6)
+    before = whole.embedding.weight.clone()
+    whole.follow()  # nothing seen: nothing moves
+    assert torch.equal(whole.embedding.weight, before)

@@ -32,6 +32,7 @@ def test_vq_codebook_follows_the_means_of_its_latents():
     quantizer.set_codebook(torch.tensor([[0.0], [10.0]]))
     for _ in range(2000):
         quantizer(torch.tensor([1.0, 3.0, 8.0, 9.0]).view(1, 1, 2, 2))
+        quantizer.follow()
     assert torch.allclose(quantizer.embedding.weight.flatten(), torch.tensor([2.0, 8.5]), atol=1e-3)
 
 
