@@ -56,10 +56,28 @@ rates() {
     within 120 "$PYTHON" benchmarks/tokenizer.py --device cuda --batch 32 --runs 10
 }
 
+# On a machine that is still warm, a second call goes on where the first was stopped.
+tokenizers() {
+    local recipe=tokenizer_128_f8 options=(--device cuda --train.steps 6000 --train.positions-per-step 64)
+    options+=(--train.positions-per-forward 64 --train.checkpoint-every 500)
+    if $tiny; then recipe=tokenizer_64_f8; options=(--tiny); fi
+    within 420 "$PYTHON" -m openlvm tokenizer train "$recipe" --run runs/gpu-tokenizer --resume "${options[@]}"
+    cp runs/gpu-tokenizer/metrics.jsonl "$OUT/tokenizer-metrics.jsonl"
+    if [ -d runs/gpu-tokenizer/tokenizer ]; then
+        cp runs/gpu-tokenizer/tokenizer/config.json "$OUT/tokenizer-config.json"
+        cp runs/gpu-tokenizer/tokenizer/model.safetensors "$OUT/tokenizer-model.safetensors"
+        within 120 "$PYTHON" -m openlvm tokenizer evaluate runs/gpu-tokenizer/tokenizer --floor --limit 64 \
+            --out runs/gpu-tokenizer/evaluation
+        cp runs/gpu-tokenizer/evaluation/report.json "$OUT/tokenizer-report.json"
+        cp runs/gpu-tokenizer/evaluation/grid.png "$OUT/tokenizer-grid.png"
+    fi
+}
+
 case $step in
     1) tests ;;
     2) training ;;
     3) rates ;;
-    *) sed -n 2p "$0"; echo "steps: 1 tests, 2 training, 3 generation and tokenizer" >&2; exit 2 ;;
+    4) tokenizers ;;
+    *) sed -n 2p "$0"; echo "steps: 1 tests, 2 training, 3 generation and tokenizer, 4 training a tokenizer" >&2; exit 2 ;;
 esac
 exit $failed

@@ -15,7 +15,7 @@ VERB = "tokenizer train"
 
 @dataclass(frozen=True, kw_only=True)
 class FineTune:
-    """Adapt a tokenizer to your own pictures, 5 % of which are held out. The run folder holds panels and the result."""
+    """Adapt a tokenizer to your own pictures. The run folder holds the result, and panels of held-out pictures."""
 
     from_: Annotated[str, tyro.conf.arg(name="from")]
     """Folder of the tokenizer, the name of an embedded one, or a released one."""
@@ -31,6 +31,8 @@ class FineTune:
     """Peak learning rate."""
     seed: int = 0
     """Of the order of the pictures."""
+    heldout_share: float = 0.05
+    """Share of the pictures that is held out, by name, and scored."""
     rehearse: bool = True
     """Show the sample pack's pictures and annotations too, so that annotations are not forgotten."""
     sharpen: bool = False
@@ -77,6 +79,7 @@ def _fine_tune(options: FineTune) -> Outcome:
         batch=options.batch,
         lr=options.lr,
         seed=options.seed,
+        heldout_share=options.heldout_share,
         rehearse=options.rehearse,
         sharpen=options.sharpen,
         keep=options.keep,

