@@ -80,3 +80,11 @@ def test_own_pictures_become_a_store_a_model_and_answers(desk, capsys):
     names: dict[str, Any] = {}
     exec(BLOCKS["python"], names)
     assert names["done"].images.shape == (1, 1, 64, 64, 3)
+
+
+def test_tokenizers_are_trained_adapted_and_measured(desk, capsys):
+    for words in commands("tokenizers"):
+        status = main(words)
+        assert status == 0, capsys.readouterr().err
+    assert (desk / "runs" / "fine-tuned" / "tokenizer" / "model.safetensors").exists()
+    assert (desk / "runs" / "tokenizer-evaluation" / "grid.png").exists()

@@ -18,9 +18,10 @@ class Evaluate:
     """Encode and decode held-out pictures and annotations; write report.json and grid.png, print a table.
 
     PSNR in dB, as the mean over pictures and as that of the mean squared error; SSIM; mean slope of luminance over the
-    true one (below 1 is blurred); saturation kept along the true hue (0 if blind to color) and hue error in degrees; after the annotations are read back, the
-    ceiling of every prompt: mask IoU, depth AbsRel and error in 0..1, normals in degrees, edge F1 (1 pixel allowed),
-    keypoints within a tenth of the figure. Tokenizers of different image sizes are not like for like.
+    true one (below 1 is blurred); saturation kept along the true hue (0 if blind to color) and hue error in degrees;
+    after the annotations are read back, the ceiling of every prompt: mask IoU, depth AbsRel and error in 0..1, normals
+    in degrees, edge F1 (1 pixel allowed), keypoints within a tenth of the figure. Tokenizers of different image sizes
+    are not like for like.
     """
 
     tokenizers: tyro.conf.Positional[tuple[str, ...]]

@@ -24,9 +24,9 @@ ANNOTATIONS = {"mask": 1, "depth": 1, "normals": 2, "edges": 1}
 ALTERED = ("gray", "holes", "noisy", "inverted")
 
 
-def pictures(split: Split, scenes_per_object: int, clips: int) -> tuple[PictureSet, ...]:
-    """Half natural pictures, half annotations and altered pictures, as sentences show them."""
-    views = PackViews(split=split, background="mixed", scenes_per_object=scenes_per_object)
+def pictures(split: Split, scenes_per_object: int, clips: int, objects: int | None = None) -> tuple[PictureSet, ...]:
+    """Half natural pictures, half annotations and altered pictures, as sentences show them; `objects` None is all."""
+    views = PackViews(split=split, background="mixed", scenes_per_object=scenes_per_object, objects=objects)
     return (
         PictureSet(name="scenes", source=views, slots=("image",), repeats=3),
         PictureSet(name="photos", source=PackPhotos(split=split), repeats=4),
@@ -55,8 +55,8 @@ def _recipe(model: VQGANConfig, *, steps: int, batch: int, lr: float, tiny: bool
             checkpoint_every=4 if tiny else 250,
             max_roll_backs=3,
         ),
-        mixture=pictures("train", scenes_per_object=1 if tiny else 2, clips=8 if tiny else 96),
-        heldout=pictures("heldout", scenes_per_object=1, clips=8),
+        mixture=pictures("train", 1, clips=2, objects=6) if tiny else pictures("train", 2, clips=96),
+        heldout=pictures("heldout", 1, clips=2, objects=3) if tiny else pictures("heldout", 1, clips=8),
         start=LatentStart(unquantized_steps=2, num_latents=2_000, iterations=2) if tiny else LatentStart(
             unquantized_steps=min(1_000, steps // 5)
         ),
@@ -206,7 +206,7 @@ def fine_tune(
         start=TokenizerStart(tokenizer=tokenizer, part=part),
         perceptual=PerceptualConfig(weight=5.0) if sharpen else None,
         adversarial=AdversarialConfig(
-            start_step=steps // 4, ramp_steps=steps // 4, weight=0.1, layers=2, channels=32, patience=steps // 2
+            start_step=steps // 8, ramp_steps=steps // 4, weight=2.0, layers=2, channels=32, patience=steps // 2
         ) if sharpen else None,
         average_decay=0.99,
         keep=keep,
