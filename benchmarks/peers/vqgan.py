@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from openlvm.tokenizer.released.keys import their_names
 from openlvm.tokenizer.vqgan import VQGAN, VQGANConfig
 
 RELEASED = VQGANConfig(
@@ -24,7 +25,7 @@ Side = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 
 
 def official(ours: VQGAN) -> Side | None:
-    """LVM's own class with our weights, imported from the clone at $LVM_REPO; None without one."""
+    """LVM's own class with our weights (its own random ones if ours are meta); None without a clone at $LVM_REPO."""
     if not os.environ.get("LVM_REPO"):
         return None
     sys.path.insert(0, os.path.join(os.environ["LVM_REPO"], "evaluation"))
@@ -46,15 +47,16 @@ def official(ours: VQGAN) -> Side | None:
         resample_with_conv=True,
         commitment_cost=0.25,
     )
-    missing, unexpected = theirs.load_state_dict(ours.shipped_state(), strict=False)
-    assert not missing and not unexpected, (missing, unexpected)
-    weight = ours.quant_conv.weight
-    theirs = theirs.eval().to(weight)
+    if not ours.quant_conv.weight.is_meta:
+        missing, unexpected = theirs.load_state_dict(ours.shipped_state(), strict=False)
+        assert not missing and not unexpected, (missing, unexpected)
+        theirs = theirs.to(ours.quant_conv.weight)
+    theirs = theirs.eval()
     return (lambda pixels: theirs.encode(pixels)[1]), (lambda codes: theirs.decode_code(codes))
 
 
 def diffusers(ours: VQGAN) -> Side | None:
-    """diffusers' VQModel (aMUSEd's) of the same shape with random weights: for speed only; None when not installed."""
+    """diffusers' VQModel (aMUSEd's) with our weights (its own if ours are meta); None when it is not installed."""
     try:
         from diffusers import VQModel
     except ImportError:
@@ -72,7 +74,12 @@ def diffusers(ours: VQGAN) -> Side | None:
         mid_block_add_attention=False,
         lookup_from_codebook=True,
     )
-    theirs = theirs.eval().to(ours.quant_conv.weight)
+    if not ours.quant_conv.weight.is_meta:
+        state = ours.shipped_state()
+        names = their_names(state, "diffusers", levels=levels, num_res_blocks=shape.num_res_blocks)
+        theirs.load_state_dict({names[name]: value for name, value in state.items()})
+        theirs = theirs.to(ours.quant_conv.weight)
+    theirs = theirs.eval()
 
     def encode(pixels: Tensor) -> Tensor:
         return theirs.quantize(theirs.encode(pixels).latents)[2][2].reshape(len(pixels), -1)

@@ -37,7 +37,7 @@ from openlvm.jobs.train import run_recipe
 from openlvm.prompting.lvm import LVM
 from openlvm.recipes.config import LVMConfig
 from openlvm.recipes.demo import GENERATED, NUM_PAIRS, SAMPLING, TASKS, WRONG, demo
-from openlvm.recipes.tokenizers import tokenizer_64_f8
+from openlvm.recipes.demo_tokenizer import demo_tokenizer
 from openlvm.sentences.generated import add_generated
 from openlvm.sentences.render import draw
 from openlvm.sources.interface import Source
@@ -77,7 +77,7 @@ def run_demo(*, out: Path, from_scratch: bool = False, tiny: bool = False, seed:
     config = replace(config, decoder=replace(config.decoder, train=replace(config.decoder.train, seed=seed)))
     if from_scratch:
         say("training the tokenizer")
-        tokenizer = run_recipe(tokenizer_64_f8(tiny=tiny), at=out / "tokenizer", resume=True)
+        tokenizer = run_recipe(demo_tokenizer(tiny=tiny), at=out / "tokenizer", resume=True)
         config = _with_tokenizer(config, tokenizer)
     bundle = run_recipe(config, at=out / "lvm", resume=True)
     trained = time.monotonic()

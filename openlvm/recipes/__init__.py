@@ -5,9 +5,11 @@ from typing import Any
 
 from openlvm.recipes import tokenizers
 from openlvm.recipes.demo import demo
+from openlvm.recipes.demo_tokenizer import demo_tokenizer
 from openlvm.recipes.own import own
 
 TOKENIZERS: dict[str, Callable[..., Any]] = {
+    "demo_tokenizer": demo_tokenizer,
     "tokenizer_64_f8": tokenizers.tokenizer_64_f8,
     "tokenizer_64_f16": tokenizers.tokenizer_64_f16,
     "tokenizer_128_f8": tokenizers.tokenizer_128_f8,

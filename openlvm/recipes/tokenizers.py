@@ -4,6 +4,7 @@ All begin without quantization, then with k-means over latents (docs/log.md, 202
 each are in docs/tokenizers.md.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -24,7 +25,13 @@ ANNOTATIONS = {"mask": 1, "depth": 1, "normals": 2, "edges": 1}
 ALTERED = ("gray", "holes", "noisy", "inverted")
 
 
-def pictures(split: Split, scenes_per_object: int, clips: int, objects: int | None = None) -> tuple[PictureSet, ...]:
+def pictures(
+    split: Split,
+    scenes_per_object: int,
+    clips: int,
+    objects: int | None = None,
+    annotations: Mapping[str, int] = ANNOTATIONS,
+) -> tuple[PictureSet, ...]:
     """Half natural pictures, half annotations and altered pictures, as sentences show them; `objects` None is all."""
     views = PackViews(split=split, background="mixed", scenes_per_object=scenes_per_object, objects=objects)
     return (
@@ -34,7 +41,7 @@ def pictures(split: Split, scenes_per_object: int, clips: int, objects: int | No
         PictureSet(name="clips", source=PackClips(split=split), repeats=2),
         *(
             PictureSet(name=slot, source=views, slots=(slot,), generated=("edges",), repeats=repeats)
-            for slot, repeats in ANNOTATIONS.items()
+            for slot, repeats in annotations.items()
         ),
         PictureSet(name="altered", source=views, slots=ALTERED, generated=ALTERED),
     )
@@ -83,11 +90,11 @@ def _model(tiny: bool, *, image_size: int, width: int, multipliers: tuple[int, .
 
 
 def tokenizer_64_f8(tiny: bool = False) -> TokenizerTrainConfig:
-    """64 px, 8 x 8 codes of 1024: the tokenizer of the demo (openlvm/assets/demo-tokenizer).
+    """64 px, 8 x 8 codes of 1024 (openlvm/assets/tokenizer-64-f8, embedded under its name).
 
     Run:     openlvm tokenizer train tokenizer_64_f8
     Smaller: openlvm tokenizer train tokenizer_64_f8 --tiny
-    Cost:    about 80 minutes of one CPU core, in any number of pieces (--resume)
+    Cost:    an hour of one CPU core, in any number of pieces (--resume)
     Result:  docs/tokenizers.md
     """
     model = _model(tiny, image_size=64, width=64, multipliers=(1, 2), codes=1024)
@@ -99,7 +106,7 @@ def tokenizer_64_f16(tiny: bool = False) -> TokenizerTrainConfig:
 
     Run:     openlvm tokenizer train tokenizer_64_f16
     Smaller: openlvm tokenizer train tokenizer_64_f16 --tiny
-    Cost:    about 80 minutes of one CPU core
+    Cost:    an hour or two of one CPU core
     Result:  docs/tokenizers.md
     """
     model = _model(tiny, image_size=64, width=64, multipliers=(1, 2, 3), codes=1024)

@@ -220,7 +220,8 @@ class TokenizerTask:
         self._latents = None
         if self.average is not None:
             self.average.update(self.vqgan)
-        self.lecam.update()
+        if self.discriminator is not None:
+            self.lecam.update()
 
     def _may_revive(self, done: int) -> bool:
         config = self.config

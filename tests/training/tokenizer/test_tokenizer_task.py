@@ -238,6 +238,17 @@ def test_scores_match_scikit_image(folder, tmp_path):
     assert scores["x/used"] == pytest.approx(len(share) / 16)
 
 
+@pytest.mark.gpu
+def test_whole_objective_trains_on_a_gpu_as_on_the_cpu(folder, tmp_path):
+    """Everything that has a state finds its device; the first losses agree."""
+    config = whole_objective(folder)
+    for device in ("cpu", "cuda"):
+        train_tokenizer(config, tmp_path / device, device=device)
+    cpu, cuda = (losses(tmp_path / device) for device in ("cpu", "cuda"))
+    assert [loss for _, loss in cuda[:2]] == pytest.approx([loss for _, loss in cpu[:2]], rel=1e-3)
+    assert all(np.isfinite(loss) for _, loss in cuda)
+
+
 def test_resume_is_as_exact_inside_the_unquantized_steps_as_after(folder, tmp_path):
     """A run that is cut before its codes begin draws the same codes from k-means later."""
     config = replace(whole_objective(folder), start=LatentStart(unquantized_steps=6, num_latents=100, iterations=2))

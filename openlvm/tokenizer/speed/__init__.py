@@ -1,0 +1,1 @@
+"""Faster encoding and decoding with weights that no longer change: `prepare.prepare_for_inference`."""
