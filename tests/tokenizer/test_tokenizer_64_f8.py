@@ -1,4 +1,4 @@
-"""The tokenizer `tokenizer_64_f8` that ships: better than k-means over patches, not blind to color, on held-out objects."""
+"""The tokenizer `tokenizer_64_f8` that ships: better than k-means over patches, not blind to color; all held out."""
 
 import numpy as np
 import pytest

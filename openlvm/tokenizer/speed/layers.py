@@ -138,7 +138,7 @@ def affine_of(norm: nn.GroupNorm, x: Tensor) -> tuple[Tensor, Tensor]:
 
     mean = mean_of([strip.sum(1) for strip in strips])
     center = mean.float()[:, None]
-    spread = mean_of([strip.square().sum(1) for strip in strips])
+    spread = mean_of([(strip - center).square_().sum(1) for strip in strips])
     scale = norm.weight * (spread + norm.eps).rsqrt()
     shift = norm.bias - mean * scale
     return scale.float()[:, None, None], shift.float()[:, None, None]
