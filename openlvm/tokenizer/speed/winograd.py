@@ -2,8 +2,8 @@
 
 Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (arXiv 1509.09308): output tiles of 4x4 come from
 input tiles of 6x6 as A'[(G w G') * (B' d B)]A (eq. 8 there, ' the transpose), 36 matrix products over channels instead
-of 144 a tile. Interpolation points 0, +-1/sqrt 2, +-sqrt 2, infinity instead of their 0, +-1, +-2, infinity: five times
-less rounding error (docs/log.md, 2026-11-21). The picture is worked off in strips that stay in cache, and the norm and
+of 144 a tile. Interpolation points 0, +-1/sqrt 2, +-sqrt 2, infinity instead of their 0, +-1, +-2, infinity: half the
+rms rounding error, a fifth of the largest. The picture is worked off in strips that stay in cache, and the norm and
 SiLU before the convolution happen within the strip. Letters: B pictures, H W pixels, C channels; all maps [B, H, W, C].
 """
 
