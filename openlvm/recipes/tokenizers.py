@@ -106,7 +106,7 @@ def tokenizer_64_f16(tiny: bool = False) -> TokenizerTrainConfig:
 
     Run:     openlvm tokenizer train tokenizer_64_f16
     Smaller: openlvm tokenizer train tokenizer_64_f16 --tiny
-    Cost:    an hour or two of one CPU core
+    Cost:    about two hours of one CPU core (estimated)
     Result:  docs/tokenizers.md
     """
     model = _model(tiny, image_size=64, width=64, multipliers=(1, 2, 3), codes=1024)
@@ -118,7 +118,7 @@ def tokenizer_128_f8(tiny: bool = False) -> TokenizerTrainConfig:
 
     Run:     openlvm tokenizer train tokenizer_128_f8 --device cuda
     Smaller: openlvm tokenizer train tokenizer_128_f8 --tiny
-    Cost:    about 12 hours of one CPU core
+    Cost:    about 12 hours of one CPU core (estimated); a GPU is better
     Result:  docs/tokenizers.md
     """
     model = _model(tiny, image_size=128, width=96, multipliers=(1, 2), codes=4096)
@@ -130,7 +130,7 @@ def tokenizer_128_f16(tiny: bool = False) -> TokenizerTrainConfig:
 
     Run:     openlvm tokenizer train tokenizer_128_f16 --device cuda
     Smaller: openlvm tokenizer train tokenizer_128_f16 --tiny
-    Cost:    about 12 hours of one CPU core
+    Cost:    about 12 hours of one CPU core (estimated); a GPU is better
     Result:  docs/tokenizers.md
     """
     model = _model(tiny, image_size=128, width=96, multipliers=(1, 2, 3), codes=4096)
