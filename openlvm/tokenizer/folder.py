@@ -45,18 +45,19 @@ def load_tokenizer(name: Path | str) -> AnyTokenizer:
     """A tokenizer by its place or name; float32, in evaluation mode, on the CPU.
 
     Args:
-        name: a folder of ours; a folder or file in a released layout (`released.load`); the name of an embedded
-            tokenizer; a name of `released.table.RELEASED`; or owner/name on the Hugging Face hub.
+        name: the name of an embedded tokenizer ("./demo" is a folder called so); a folder of ours; a folder or file
+            in a released layout (`released.load`); a name of `released.table.RELEASED`; or owner/name on the Hugging
+            Face hub.
 
     Raises:
         FileNotFoundError, ValueError: nothing there, not a tokenizer, or weights that do not fit; the message says.
         ImportError: it is on the hub and huggingface_hub is not installed.
     """
+    if name in EMBEDDED:
+        return _load_own(Path(str(files("openlvm") / "assets" / EMBEDDED[str(name)])))
     at = Path(name)
     if at.exists():
         return load_released(at) if is_released(at) else _load_own(at)
-    if str(name) in EMBEDDED:
-        return _load_own(Path(str(files("openlvm") / "assets" / EMBEDDED[str(name)])))
     found = release_called(str(name))
     if found is not None:
         known, release = found

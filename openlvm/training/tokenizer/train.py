@@ -12,6 +12,7 @@ from openlvm.core.seeds import seed_of
 from openlvm.core.sheets import contact_sheet
 from openlvm.tokenizer.folder import load_tokenizer, save_tokenizer
 from openlvm.tokenizer.patches import start_from_patches
+from openlvm.tokenizer.quantizers.usage import CodeUsage
 from openlvm.tokenizer.vqgan import CODES_DEPEND_ON, VQGAN
 from openlvm.training.loop import train
 from openlvm.training.task import Evaluator
@@ -92,17 +93,16 @@ def _keep_codes(vqgan: VQGAN, config: TokenizerTrainConfig) -> None:
 
 def reconstruction_scores(vqgan: VQGAN, name: str, pictures: np.ndarray) -> Iterator[tuple[str, float]]:
     """PSNR in dB of the mean squared error, share of codes used and their perplexity, on uint8 [B, H, W, 3]."""
-    squared, count = 0.0, np.zeros(vqgan.codebook_size)
+    squared, usage = 0.0, CodeUsage(vqgan.codebook_size)
     for start in range(0, len(pictures), PICTURES_AT_ONCE):
         pixels = torch.from_numpy(np.array(pictures[start : start + PICTURES_AT_ONCE]))
         codes = vqgan.encode(pixels)
         error = vqgan.decode(codes).cpu().float() - pixels.float()
         squared += float(error.square().sum())
-        count += np.bincount(codes.flatten().cpu().numpy(), minlength=vqgan.codebook_size)
-    share = count[count > 0] / count.sum()
+        usage.add(codes)
     yield f"{name}/psnr", 10 * float(np.log10(255**2 / (squared / pictures.size)))
-    yield f"{name}/used", float((count > 0).mean())
-    yield f"{name}/perplexity", float(np.exp(-(share * np.log(share)).sum()))
+    yield f"{name}/used", usage.used
+    yield f"{name}/perplexity", usage.perplexity
 
 
 def heldout_evaluator(task: TokenizerTask, heldout: Sequence[PictureSet], seed: int, at: Path) -> Evaluator:

@@ -240,6 +240,7 @@ def test_scores_match_scikit_image(folder, tmp_path):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_whole_objective_trains_on_a_gpu_as_on_the_cpu(folder, tmp_path):
     """Everything that has a state finds its device; the first losses agree."""
     config = whole_objective(folder)
