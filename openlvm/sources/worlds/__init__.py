@@ -1,0 +1,1 @@
+"""Worlds: unlimited pictures drawn by rules, with exact targets, as sources and as puzzles with options."""

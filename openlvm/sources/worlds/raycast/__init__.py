@@ -1,0 +1,1 @@
+"""Solids before a camera: where rays meet them, and what they look like."""
