@@ -37,6 +37,8 @@ class DecoderConfig:
     """Largest number of positions, BOS included."""
     rope_theta: float = 10_000.0
     """Base of the rotary wavelengths."""
+    rope_scales: tuple[float, ...] = ()
+    """Positions in which each of the E / 2 pairs of channels turns by one radian; empty means theta^(2i / E)."""
     rms_eps: float = 1e-6
     """Added to the mean square in the norms."""
     attention_bias: bool = False
@@ -49,11 +51,25 @@ class DecoderConfig:
             raise ValueError(
                 f"hidden_size={self.hidden_size} over num_heads={self.num_heads} must give an even whole number"
             )
+        if self.rope_scales and (len(self.rope_scales) != self.head_dim // 2 or min(self.rope_scales) <= 0):
+            raise ValueError(
+                f"rope_scales must be {self.head_dim // 2} numbers above 0 for heads of {self.head_dim} channels, "
+                f"given {self.rope_scales}"
+            )
+        if self.rope_scales and self.rope_theta != 10_000.0:
+            raise ValueError(f"rope_scales take the place of rope_theta={self.rope_theta}; give one of them")
 
     @property
     def head_dim(self) -> int:
         """E."""
         return self.hidden_size // self.num_heads
+
+    def rope_frequencies(self, device: torch.device | str = "cpu") -> torch.Tensor:
+        """Radians by which each pair of channels turns from one position to the next, float32 [E / 2]."""
+        if self.rope_scales:
+            return 1.0 / torch.tensor(self.rope_scales, dtype=torch.float32, device=device)
+        half = torch.arange(0, self.head_dim, 2, device=device).float() / self.head_dim
+        return 1.0 / self.rope_theta**half
 
     @property
     def num_parameters(self) -> int:
@@ -169,9 +185,8 @@ class Trunk(nn.Module):
 
     def build_rope(self, device: torch.device | str) -> None:
         """Make the rotary tables, float32 [context, E / 2] each, on `device`; needed after building on "meta"."""
-        half = torch.arange(0, self.config.head_dim, 2, device=device).float() / self.config.head_dim
-        frequencies = 1.0 / self.config.rope_theta**half
-        angles = torch.outer(torch.arange(self.config.context, device=device).float(), frequencies)
+        positions = torch.arange(self.config.context, device=device).float()
+        angles = torch.outer(positions, self.config.rope_frequencies(device))
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
 

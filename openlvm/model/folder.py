@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save
 from openlvm.core.files import atomic_write, read_json, write_json
 from openlvm.model.decoder import INIT_STD, Decoder, DecoderConfig
 
+LONGROPE = "longrope"
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 
 _REQUIRED = {  # theirs -> ours
@@ -72,8 +73,7 @@ def _their_config(config: DecoderConfig, dtype: torch.dtype) -> dict[str, Any]:
         "mlp_bias": False,
         "attention_dropout": 0.0,
         "initializer_range": INIT_STD,
-        "rope_theta": config.rope_theta,  # read by transformers before 5
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+        **_their_rope(config),
         "bos_token_id": None,
         "eos_token_id": None,
         "pad_token_id": None,
@@ -82,12 +82,42 @@ def _their_config(config: DecoderConfig, dtype: torch.dtype) -> dict[str, Any]:
     }
 
 
+def _their_rope(config: DecoderConfig) -> dict[str, Any]:
+    """Rotary settings under the names of transformers 5 and of those before it.
+
+    Scales of our own choice are their "longrope" over base 1, its factors for short and long rows being the same.
+    """
+    if not config.rope_scales:
+        theta = {"rope_theta": config.rope_theta}
+        return {**theta, "rope_parameters": {"rope_type": "default", **theta}}
+    scales = list(config.rope_scales)
+    rope = {
+        "rope_type": LONGROPE, "rope_theta": 1.0, "short_factor": scales, "long_factor": scales,
+        "factor": 1.0, "attention_factor": 1.0, "original_max_position_embeddings": config.context,
+    }  # fmt: skip
+    return {"rope_theta": 1.0, "rope_scaling": rope, "rope_parameters": rope}
+
+
+def _our_rope(theirs: dict[str, Any], at: Path) -> dict[str, Any]:
+    """Our rotary settings from theirs; longrope only as `_their_rope` writes it."""
+    rope = theirs.get("rope_parameters") or theirs.get("rope_scaling") or {}
+    kind, theta = rope.get("rope_type", "default"), float(rope.get("rope_theta", theirs.get("rope_theta", 10_000.0)))
+    if kind == "default":
+        return {"rope_theta": theta}
+    short, long = rope.get("short_factor"), rope.get("long_factor")
+    if kind == LONGROPE and theta == 1.0 and rope.get("attention_factor") == 1.0 and short and short == long:
+        return {"rope_scales": tuple(map(float, short))}
+    raise ValueError(
+        f"{at} says rope_type={kind!r} with base {theta:g}; this decoder can only do 'default', and 'longrope' over "
+        "base 1 with attention_factor 1 and equal factors for short and long rows"
+    )
+
+
 def _our_config(theirs: dict[str, Any], at: Path) -> DecoderConfig:
     """Our shape from a LlamaConfig; anything this decoder does not do is refused by name."""
     missing = sorted(set(_REQUIRED) - set(theirs))
     if missing:
         raise ValueError(f"{at} lacks {missing}; expected the config of a LlamaForCausalLM")
-    rope = theirs.get("rope_parameters") or {}
     heads = theirs["num_attention_heads"]
     given_and_able = {
         "model_type": (theirs.get("model_type"), "llama"),
@@ -95,15 +125,12 @@ def _our_config(theirs: dict[str, Any], at: Path) -> DecoderConfig:
         "head_dim": (theirs.get("head_dim") or theirs["hidden_size"] // heads, theirs["hidden_size"] // heads),
         "hidden_act": (theirs.get("hidden_act", "silu"), "silu"),
         "mlp_bias": (theirs.get("mlp_bias", False), False),
-        "rope_scaling": (theirs.get("rope_scaling"), None),
-        "rope_type": (rope.get("rope_type", "default"), "default"),
     }
     for name, (given, able) in given_and_able.items():
         if given != able:
             raise ValueError(f"{at} says {name}={given!r}; this decoder can only do {able!r}")
     settings = {ours: theirs[name] for name, ours in (_REQUIRED | _OPTIONAL).items() if name in theirs}
-    theta = rope.get("rope_theta", theirs.get("rope_theta", 10_000.0))
-    return DecoderConfig(**settings, rope_theta=float(theta))
+    return DecoderConfig(**settings, **_our_rope(theirs, at))
 
 
 def _weights_for(decoder: Decoder, at: Path) -> dict[str, torch.Tensor]:

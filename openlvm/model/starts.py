@@ -87,7 +87,7 @@ def look_back(decoder: Decoder, offsets: Sequence[Sequence[int]]) -> None:
     if len(offsets) > config.num_layers or max(map(len, offsets), default=0) > config.num_heads:
         raise ValueError(f"offsets {offsets} for {config.num_layers} layers of {config.num_heads} heads")
     half = config.head_dim // 2
-    frequencies = config.rope_theta ** -(torch.arange(half) / half)
+    frequencies = config.rope_frequencies()
     size = math.sqrt(2 * PEAK / math.sqrt(config.head_dim))  # so that half * size^2 / sqrt(E) is the peak
     for block, of_heads in zip(decoder.model.layers, offsets, strict=False):
         assert isinstance(block, Block)

@@ -18,7 +18,10 @@ def tiny(**changes) -> Decoder:
     return Decoder(DecoderConfig(**shape | changes), seed=1).eval()
 
 
-@pytest.mark.parametrize("changes", [{}, {"attention_bias": True}, {"tie_embeddings": True}])
+SCALES = {"rope_scales": tuple(3.1 * 1.3**number for number in range(8)), "rope_theta": 10_000.0}
+
+
+@pytest.mark.parametrize("changes", [{}, {"attention_bias": True}, {"tie_embeddings": True}, SCALES])
 @torch.no_grad()
 def test_decoder_folder_roundtrips_and_transformers_reads_it(tmp_path, changes):
     decoder = tiny(**changes)
@@ -29,6 +32,8 @@ def test_decoder_folder_roundtrips_and_transformers_reads_it(tmp_path, changes):
     twin, info = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "d", output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
     assert torch.allclose(twin(CODES).logits, decoder(CODES), atol=1e-5)
+    if changes == SCALES:
+        assert not torch.allclose(tiny()(CODES), decoder(CODES), atol=1e-4)  # the scales matter
     assert (twin.generation_config.eos_token_id, twin.generation_config.bos_token_id) == (None, None)
 
 
@@ -104,7 +109,8 @@ def test_load_decoder_rejects_folders_that_are_not_one(tmp_path):
     [
         ({"model_type": "gpt2"}, "model_type='gpt2'; this decoder can only do 'llama'"),
         ({"num_key_value_heads": 1}, "num_key_value_heads=1; this decoder can only do 2"),
-        ({"rope_parameters": {"rope_type": "yarn"}}, "rope_type='yarn'; this decoder can only do 'default'"),
+        ({"rope_parameters": {"rope_type": "yarn"}}, "rope_type='yarn' with base 300; this decoder"),
+        ({"rope_parameters": {"rope_type": "longrope", "rope_theta": 1.0, "short_factor": [1.0]}}, "'longrope' over"),
         ({"mlp_bias": True}, "mlp_bias=True; this decoder can only do False"),
         ({"hidden_act": "gelu"}, "hidden_act='gelu'"),
     ],
