@@ -96,7 +96,8 @@ def start_from_patches(
     _fill(vqgan.patch_embed, axes.view(channels, 3, size, size), -axes @ mean)
     # A ConvTranspose2d has one bias a channel: of the mean patch (flat, over many pictures) it paints those means.
     _fill(vqgan.patch_paint, axes.view(channels, 3, size, size), mean.view(3, -1).mean(1))
-    for layer in (vqgan.quant_conv, vqgan.decoder.conv_out):
+    networks_end = [vqgan.decoder.conv_out] if config.patches_only else [vqgan.quant_conv, vqgan.decoder.conv_out]
+    for layer in networks_end:
         _fill(layer, torch.zeros_like(layer.weight), torch.zeros(1))
     _whiten_input_of_decoder(vqgan, projected.std(0))
 

@@ -62,6 +62,8 @@ class VQGANConfig:
     """Levels per channel, with FSQ only."""
     patch_shortcut: bool = False
     """Add a linear map around encoder and decoder, one patch a code; off in released weights."""
+    patches_only: bool = False
+    """No encoder beside that map: a code depends on its own patch alone, which makes it easy to predict."""
     fit: Literal["squash", "crop"] = "crop"
     """Image preparation: squash (LVM) or crop (DeLVM)."""
     filter: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "bicubic"
@@ -87,6 +89,8 @@ class VQGANConfig:
                 f"quantizer='lfq' has 2^code_channels codes: code_channels={self.code_channels} means "
                 f"codebook_size={2**self.code_channels}, given {self.codebook_size}"
             )
+        if self.patches_only and not self.patch_shortcut:
+            raise ValueError("patches_only=True leaves no encoder but the patch shortcut; set patch_shortcut=True")
         if self.normalize_codes and self.quantizer != "vq":
             raise ValueError(f"normalize_codes=True has no effect with quantizer={self.quantizer!r}; it is for 'vq'")
 
@@ -123,9 +127,10 @@ class VQGAN(nn.Module):
         super().__init__()
         self.config = config
         self.preparation = ImagePreparation(size=config.image_size, fit=config.fit, filter=config.filter)
-        self.encoder = Encoder(config)
+        if not config.patches_only:
+            self.encoder = Encoder(config)
+            self.quant_conv = nn.Conv2d(config.latent_channels, config.code_channels, 1)
         self.decoder = Decoder(config)
-        self.quant_conv = nn.Conv2d(config.latent_channels, config.code_channels, 1)
         self.post_quant_conv = nn.Conv2d(config.code_channels, config.latent_channels, 1)
         self.quantize = make_quantizer(config)
         if config.patch_shortcut:
@@ -170,6 +175,8 @@ class VQGAN(nn.Module):
 
     def latents(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels in 0..1 [B, 3, H, W] -> latents before quantization [B, C, h, w]."""
+        if self.config.patches_only:
+            return self.patch_embed(pixels)
         signed = self.config.pixel_range == "-1..1"
         latents = self.quant_conv(self.encoder(pixels * 2 - 1 if signed else pixels))
         return latents + self.patch_embed(pixels) if self.config.patch_shortcut else latents
@@ -188,7 +195,7 @@ class VQGAN(nn.Module):
 
     @property
     def _device(self) -> torch.device:
-        return self.quant_conv.weight.device
+        return self.post_quant_conv.weight.device
 
     @torch.inference_mode()
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -61,6 +61,16 @@ def test_start_equals_k_means_over_patches():
     assert torch.equal(vqgan.encode(pictures).flatten(), nearest_center(latents, vqgan.quantize.embedding.weight))
 
 
+def test_start_without_an_encoder_gives_the_same_codes():
+    pictures = flat_pictures()
+    whole, lean = VQGAN(CONFIG).eval(), VQGAN(replace(CONFIG, patches_only=True)).eval()
+    for vqgan in (whole, lean):
+        start_from_patches(vqgan, pictures, num_patches=600, iterations=10, generator=generator())
+    assert torch.equal(lean.encode(pictures), whole.encode(pictures))
+    assert torch.equal(lean.decode(lean.encode(pictures)), whole.decode(whole.encode(pictures)))
+    assert not any(name.startswith(("encoder.", "quant_conv.")) for name in lean.shipped_state())
+
+
 def test_start_leaves_the_networks_a_gradient():
     vqgan = VQGAN(CONFIG).train()
     start_from_patches(vqgan, flat_pictures(), num_patches=600, iterations=5, generator=generator())

@@ -147,6 +147,7 @@ def test_decode_rejects_foreign_codes(tiny, given, words):
         ({"norm_groups": 5}, "norm_groups=5 does not divide"),
         ({"quantizer": "fsq", "fsq_levels": (3, 3)}, "code_channels=2 and codebook_size=9, given 4 and 24"),
         ({"fsq_levels": (3, 3)}, "have no effect"),
+        ({"patches_only": True}, "leaves no encoder"),
     ],
 )
 def test_config_rejects_contradictions(settings, words):

@@ -45,7 +45,7 @@ class PreparedVQGAN(VQGAN):
         self.config, self.preparation, self.precision = vqgan.config, vqgan.preparation, precision
         self._fingerprints = vqgan.fingerprint, vqgan.codes_fingerprint
         self._scratch, self._one_at_a_time = Scratch(), threading.Lock()
-        on_cpu = vqgan.quant_conv.weight.device.type == "cpu"
+        on_cpu = vqgan.post_quant_conv.weight.device.type == "cpu"
         exact = precision == "fp32"
         for name, part in vqgan.named_children():
             is_network = name in ("encoder", "decoder")

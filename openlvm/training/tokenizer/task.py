@@ -139,7 +139,7 @@ class TokenizerTask:
     @property
     def device(self) -> torch.device:
         """Where the tokenizer is."""
-        return self.vqgan.quant_conv.weight.device
+        return self.vqgan.post_quant_conv.weight.device
 
     def micro_batches(self, step: int, positions: range) -> list[MicroBatch]:
         """The pictures at these positions, in forwards of `positions_per_forward`."""
