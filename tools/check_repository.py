@@ -97,10 +97,11 @@ def check_docstrings(name: Path, body: list[ast.stmt], said: set[str]) -> Iterat
 
 
 def said_by_protocols(folder: Path) -> set[str]:
-    """Names of methods that a protocol of the folder describes: classes that fulfil it need not repeat its words."""
+    """Names of methods that a protocol of the folder or one above describes: what fulfils it need not repeat it."""
+    within = [above for above in (folder, *folder.parents) if above.is_relative_to(ROOT / PACKAGE)]
     classes = [
         node
-        for path in folder.glob("*.py")
+        for path in (path for above in within for path in above.glob("*.py"))
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.ClassDef) and any(ast.unparse(base).startswith("Protocol") for base in node.bases)
     ]

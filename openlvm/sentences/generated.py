@@ -187,7 +187,7 @@ GENERATED: dict[str, Callable[[np.ndarray, np.random.Generator], Payload]] = {
     "inverted": inverted,
     "edges": edges,
     **{f"recolored:{order}": partial(recolored, order=order) for order in ("rbg", "grb", "gbr", "brg", "bgr")},
-    **{f"hue:{degrees}": partial(hue_turned, degrees=degrees) for degrees in (60, 120, 180, 240, 300)},
+    **{f"hue:{degrees}": partial(hue_turned, degrees=degrees) for degrees in range(30, 360, 30)},
 }
 """Slots that can be made from a record's pictures: name -> function. Each recoloring is a task of its own."""
 
