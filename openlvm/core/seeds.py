@@ -6,6 +6,9 @@ seed never collide. Everything is the same on every machine.
 """
 
 import hashlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 
@@ -69,3 +72,20 @@ def below(words: Words, limits: Words | int) -> Words:
 def draw(seeds: Words, number: Words | int, limits: Words | int) -> Words:
     """Draw number `number` of each seed: int64 in [0, limits), uniform to within limits / 2^32."""
     return below(derive(seeds, number), limits)
+
+
+def nothing_drawn() -> AbstractContextManager[Any]:
+    """A context in which torch.nn.init leaves tensors as they are: for networks whose weights come from a file.
+
+    On the device "meta" drawing would do nothing and import half of torch first, for about a second.
+    """
+    from torch.overrides import TorchFunctionMode
+
+    class NothingDrawn(TorchFunctionMode):
+        def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+            kwargs = kwargs or {}
+            if getattr(func, "__module__", None) == "torch.nn.init":
+                return kwargs["tensor"] if "tensor" in kwargs else args[0]
+            return func(*args, **kwargs)
+
+    return NothingDrawn()

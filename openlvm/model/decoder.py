@@ -181,7 +181,8 @@ class Trunk(nn.Module):
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_eps)
         self.config = config
-        self.build_rope(self.embed_tokens.weight.device)
+        if not self.embed_tokens.weight.is_meta:
+            self.build_rope(self.embed_tokens.weight.device)
 
     def build_rope(self, device: torch.device | str) -> None:
         """Make the rotary tables, float32 [context, E / 2] each, on `device`; needed after building on "meta"."""

@@ -8,6 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from openlvm.core.files import atomic_write, read_json, write_json
+from openlvm.core.seeds import nothing_drawn
 from openlvm.model.decoder import INIT_STD, Decoder, DecoderConfig
 
 LONGROPE = "longrope"
@@ -52,7 +53,7 @@ def load_decoder(at: Path | str, *, dtype: torch.dtype = torch.float32) -> Decod
     if not (at / CONFIG).is_file() and (at / "decoder" / CONFIG).is_file():
         raise FileNotFoundError(f"{at} is a whole LVM; its decoder is the folder {at / 'decoder'}")
     config = _our_config(read_json(at / CONFIG, "decoder config"), at / CONFIG)
-    with torch.device("meta"):
+    with nothing_drawn(), torch.device("meta"):
         decoder = Decoder(config)
     # Copied, because tensors inside a file lie at any address: kernels are slower there and round differently.
     state = {name: value.to(dtype, copy=True) for name, value in _weights_for(decoder, at).items()}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from openlvm.core.seeds import nothing_drawn
 from openlvm.tokenizer.released.configs import NetworkConfig
 from openlvm.tokenizer.released.maskgit import MaskGIT, MaskGITConfig
 from openlvm.tokenizer.released.weights import check_fits
@@ -21,7 +22,7 @@ def build(config: NetworkConfig) -> AnyTokenizer:
 
 def shapes_of(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
     """Name -> shape of every tensor of the network of a config; takes no memory for them."""
-    with torch.device("meta"):
+    with nothing_drawn(), torch.device("meta"):
         state = build(config).shipped_state()
     return {name: tuple(value.shape) for name, value in state.items()}
 
