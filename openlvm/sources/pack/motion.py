@@ -1,20 +1,22 @@
-"""Clips made from the sample pack: a cut-out object moves, grows and often turns before a panning photograph.
+"""Clips made from a pack: a cut-out object or drawing moves, grows and often turns before a panning photograph.
 
-Drawn at twice the size and shrunk, so that motion of less than a pixel shows; the mask comes from the same coverage.
-Everything is a pure function of (seed, key). Letters: F frames; H, W pixels.
+The mask comes from the same coverage as the picture. Letters: F frames; H, W pixels.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
-from openlvm.core.records import BadRecord, Record, Segmentation
+from openlvm.core.picking import pick
+from openlvm.core.records import BadRecord, Record
 from openlvm.core.seeds import rng
 from openlvm.sources.interface import Part, require_positive, split_into_parts
-from openlvm.sources.pack_files import MASK_FROM, described, entries, object_views, pack_index, photo_pixels
+from openlvm.sources.pack.files import Pack, Split, open_pack
+from openlvm.sources.pack.scenes import over, placed
 
 CLIPS_PER_PART = 16  # of 8 frames: as many images as 128 pairs
 TURN_SHARE = 0.5  # of the clips show the object's next view in every frame
@@ -44,42 +46,47 @@ def _panned(pixels: np.ndarray, chance: np.random.Generator, num_frames: int) ->
     ]
 
 
-def _placed(cutout: Image.Image, x: float, y: float, side: float, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A square cut-out (mode RGBa) centered at (x, y) with `side` pixels, on an empty frame.
-
-    Returns:
-        color float32 [H, W, 3], premultiplied, and coverage float32 [H, W, 1], both in 0..1.
-    """
-    step = cutout.height / (2 * side)  # cut-out pixels for one pixel of the doubled frame
-    left, top = cutout.width / 2 - 2 * x * step, cutout.height / 2 - 2 * y * step
-    double = (2 * size, 2 * size)
-    drawn = cutout.transform(double, Image.Transform.AFFINE, (step, 0, left, 0, step, top), Image.Resampling.BICUBIC)
-    layer = np.asarray(drawn.resize((size, size), Image.Resampling.BOX), dtype=np.float32) / 255
-    return layer[..., :3], layer[..., 3:]
-
-
 def _back_and_forth(start: int, num_frames: int, num_views: int) -> np.ndarray:
     """View numbers 0 1 2 … 7 6 … 1 0 1 …, from place `start` of that cycle on; int64 [F]."""
-    cycle = 2 * (num_views - 1)
+    cycle = max(2 * (num_views - 1), 1)
     place = (start + np.arange(num_frames)) % cycle
     return np.minimum(place, cycle - place)
+
+
+def _turning(pack: Pack, entry: dict[str, Any]) -> np.ndarray:
+    """An object's views, uint8 [F, H, W, 4]."""
+    views = pack.object_views(entry)
+    return np.concatenate([views.color, views.coverage[..., None]], axis=-1)
+
+
+def _flat(pack: Pack, entry: dict[str, Any]) -> np.ndarray:
+    """A stamp's only view, uint8 [1, H, W, 4]."""
+    return pack.stamp(entry)[None]
+
+
+THINGS = {"objects": _turning, "stamps": _flat}
 
 
 @dataclass(frozen=True)
 class PackMotion:
     """Clips of a moving cut-out with its exact mask in every frame.
 
-    Label: what the object is. Key: "motion-<number>/<object>".
+    Label: what it is. Key: "motion-<number>/<object or stamp>".
     """
 
-    split: Literal["train", "heldout"] = "train"
+    split: Split = "train"
     frames: int = 8
     """F, frames of a clip."""
     clips: int = 256
     """How many clips; object and photograph of each are drawn by the seed."""
     seed: int = 0
+    things: Literal["objects", "stamps"] = "objects"
+    """What moves: objects, half of which turn, or flat drawings."""
+    at: Path | None = None
+    """Folder of the pack; None is the sample pack."""
 
     def __post_init__(self):
+        pick(THINGS, self.things, "things that move")
         require_positive(frames=self.frames, clips=self.clips)
 
     @property
@@ -87,34 +94,33 @@ class PackMotion:
         return ("image", "mask")
 
     def describe(self) -> dict[str, Any]:
-        return described("pack_motion", self)
+        return open_pack(self.at).described("pack_motion", self)
 
     def parts(self) -> list[Part]:
-        objects = list(entries("objects", self.split))
-        drawn = rng("pack motion objects", self.seed).integers(len(objects), size=self.clips)
-        return split_into_parts([f"motion-{n:05d}/{objects[at]}" for n, at in enumerate(drawn)], CLIPS_PER_PART)
+        things = list(open_pack(self.at).entries(self.things, self.split))
+        drawn = rng("pack motion objects", self.seed).integers(len(things), size=self.clips)
+        return split_into_parts([f"motion-{n:05d}/{things[at]}" for n, at in enumerate(drawn)], CLIPS_PER_PART)
 
     def read(self, part: Part) -> Iterator[Record | BadRecord]:
         for key in part.items:
-            yield self._clip(key)
+            yield self._clip(open_pack(self.at), key)
 
-    def _clip(self, key: str) -> Record:
+    def _clip(self, pack: Pack, key: str) -> Record:
         chance = rng("pack motion", self.seed, key)
-        entry = entries("objects", self.split)[key.split("/")[1]]
-        photos = list(entries("photos", self.split).values())
-        behind = _panned(photo_pixels(photos[chance.integers(len(photos))]), chance, self.frames)
-        views = object_views(entry)
-        size, num_views = views.color.shape[1], pack_index()["num_views"]
-        order = _back_and_forth(int(chance.integers(num_views)), self.frames, num_views)
+        entry = pack.entries(self.things, self.split)[key.split("/")[1]]
+        photos = list(pack.entries("photos", self.split).values())
+        behind = _panned(pack.photo(photos[chance.integers(len(photos))]), chance, self.frames)
+        views = THINGS[self.things](pack, entry)
+        size = pack.index["size"]
+        order = _back_and_forth(int(chance.integers(len(views))), self.frames, len(views))
         order = order if chance.random() < TURN_SHARE else np.full(self.frames, order[0])
         x = _between(chance, 0.25 * size, 0.75 * size, self.frames, 0.3, 1.0)
         y = _between(chance, 0.32 * size, 0.68 * size, self.frames, 0.0, 0.9)
         side = _between(chance, 0.45 * size, 0.9 * size, self.frames, 0.0, 0.5)
         images, masks = [], []
         for frame, view in enumerate(order):
-            pixels = np.dstack([views.color[view], views.coverage[view]])
-            color, coverage = _placed(Image.fromarray(pixels).convert("RGBa"), x[frame], y[frame], side[frame], size)
-            image = 255 * color + behind[frame] * (1 - coverage)
-            images.append(np.clip(np.rint(image), 0, 255).astype(np.uint8))
-            masks.append(Segmentation((255 * coverage[..., 0] >= MASK_FROM).astype(np.int32)))
+            cutout = Image.fromarray(views[view]).convert("RGBa")
+            image, mask = over(behind[frame], *placed(cutout, x[frame], y[frame], side[frame], size))
+            images.append(image)
+            masks.append(mask)
         return Record(key=key, slots={"image": images, "mask": masks}, label=entry["label"])
