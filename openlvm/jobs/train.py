@@ -10,16 +10,17 @@ run/
 from dataclasses import replace
 from pathlib import Path
 
-from openlvm.bundle import SpecialIds, save_bundle
+from openlvm.bundle import SpecialIds, load_bundle, save_bundle
 from openlvm.core.runs import read_metrics
 from openlvm.jobs.own import train_own
+from openlvm.model.decoder import Decoder
 from openlvm.model.folder import load_decoder
 from openlvm.model.starts import fresh_decoder
 from openlvm.recipes.config import LVMConfig
 from openlvm.recipes.own import OwnConfig
 from openlvm.store.plan import Plan
 from openlvm.store.tokenize import tokenize
-from openlvm.tokenizer.folder import code_vectors, load_tokenizer
+from openlvm.tokenizer.folder import AnyTokenizer, code_vectors, load_tokenizer
 from openlvm.training.decoder.train import DecoderTrainConfig, train_decoder
 from openlvm.training.progress import say
 from openlvm.training.tokenizer.config import TokenizerTrainConfig
@@ -44,12 +45,7 @@ def run_recipe(
     tokenizer = load_tokenizer(config.tokenizer)
     make_stores(config, at / "stores")
     decoder_config = located(config, at / "stores")
-    decoder = fresh_decoder(
-        config.model,
-        seed=config.decoder.train.seed,
-        vectors=code_vectors(tokenizer) if config.codebook_start else None,
-        codes_per_image=tokenizer.codes_per_image if config.look_back else None,
-    )
+    decoder = _first_decoder(config, tokenizer)
     for line in Plan(
         decoder_config.components, seed=config.decoder.train.seed, max_passes=decoder_config.max_passes
     ).report().splitlines():  # fmt: skip
@@ -63,6 +59,21 @@ def run_recipe(
         card=card_of(config, at),
     )
     return at / "bundle"
+
+
+def _first_decoder(config: LVMConfig, tokenizer: AnyTokenizer) -> Decoder:
+    """The decoder before the first step: of another LVM that spoke the same codes, or fresh."""
+    if not config.start:
+        return fresh_decoder(
+            config.model,
+            seed=config.decoder.train.seed,
+            vectors=code_vectors(tokenizer) if config.codebook_start else None,
+            codes_per_image=tokenizer.codes_per_image if config.look_back else None,
+        )
+    before = load_bundle(config.start)
+    if before.tokenizer.codes_fingerprint != tokenizer.codes_fingerprint:
+        raise ValueError(f"start={config.start!r} learned the codes of another tokenizer than {config.tokenizer!r}")
+    return before.decoder.train().requires_grad_(True)
 
 
 def make_stores(config: LVMConfig, stores_at: Path) -> None:

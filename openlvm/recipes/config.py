@@ -33,6 +33,9 @@ class LVMConfig:
     """Processes that tokenize."""
     codebook_start: bool = True
     """Start the decoder's embeddings from the tokenizer's code vectors (model.starts.embedding_from_codebook)."""
+    start: str = ""
+    """LVM (bundle folder or embedded name) from whose decoder training continues, with a fresh optimizer and a rate
+    that is warmed up anew; "" starts from random weights."""
     look_back: bool = True
     """Let heads begin by attending to the same place of the image before (model.starts.look_back)."""
 

@@ -9,7 +9,7 @@ from openlvm.prompting.sampling import Sampling
 from openlvm.recipes.config import LVMConfig, StoreConfig
 from openlvm.sentences.grammar import Category, ClipPairs, FreeForm, Kind, Pairs, Sequence, Single, Views
 from openlvm.sources.pack import PackClips, PackPhotos, PackTurns, PackViews
-from openlvm.sources.pack_motion import PackMotion
+from openlvm.sources.pack.motion import PackMotion
 from openlvm.store.plan import Component
 from openlvm.training.config import OptimConfig, TrainConfig
 from openlvm.training.decoder.rows import LossConfig

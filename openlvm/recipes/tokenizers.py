@@ -11,7 +11,7 @@ from typing import Literal
 
 from openlvm.sources.layouts import ImageFolder
 from openlvm.sources.pack import PackClips, PackPhotos, PackViews, Split
-from openlvm.sources.pack_motion import PackMotion
+from openlvm.sources.pack.motion import PackMotion
 from openlvm.tokenizer.losses import ReconstructionWeights
 from openlvm.tokenizer.quantizers.interface import QuantizerTraining
 from openlvm.tokenizer.vqgan import VQGANConfig

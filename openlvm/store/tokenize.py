@@ -142,7 +142,6 @@ def _request(job: Job, tokenizer: Tokenizer, parts: list[Part]) -> dict[str, Any
         "format": FORMAT,
         "tokenizer": {
             "codes_fingerprint": tokenizer.codes_fingerprint,
-            "fingerprint": tokenizer.fingerprint,
             "codes_per_image": tokenizer.codes_per_image,
             "codebook_size": tokenizer.codebook_size,
             "preparation": asdict(tokenizer.preparation),

@@ -21,7 +21,7 @@ from openlvm.tokenizer.vqgan import VQGANConfig
 
 FORMAT = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-EMBEDDED = {"demo": "demo-tokenizer", "tokenizer_64_f8": "tokenizer-64-f8"}
+EMBEDDED = {"mini": "mini/tokenizer", "demo": "demo-tokenizer", "tokenizer_64_f8": "tokenizer-64-f8"}
 """Tokenizers that ship with the package: name -> folder in openlvm/assets."""
 KINDS: dict[str, type[VQGANConfig] | type[MaskGITConfig]] = {"vqgan": VQGANConfig, "maskgit": MaskGITConfig}
 

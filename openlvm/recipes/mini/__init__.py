@@ -1,0 +1,1 @@
+"""The embedded model `mini`: its data, its tokenizer, its decoder."""
