@@ -12,8 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from openlvm.core.picking import pick
 
 VERBS = {
-    "demo": ("train a small LVM on the sample pack, prompt it, and write a page with the answers", "openlvm.cli.demo"),
+    "demo": ("prompt the LVM that ships, once for every task; --train makes an LVM", "openlvm.cli.demo"),
     "prompt": ("continue a sequence, answer by analogy, compose tasks, choose among options", "openlvm.cli.prompt"),
+    "evaluate": ("prompt an LVM on held-out pictures and write an honest report", "openlvm.cli.evaluate"),
     "tokenizer": ("train a tokenizer; turn pictures into codes and back", "openlvm.cli.tokenizer"),
     "tokenize": ("turn a folder of pictures, clips or views into a store of codes", "openlvm.cli.tokenize"),
     "look": ("draw any visual sentence of a store as a contact sheet", "openlvm.cli.look"),

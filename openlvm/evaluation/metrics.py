@@ -11,6 +11,7 @@ from openlvm.sentences.render import read_depth, read_edges, read_keypoints, rea
 EDGE_TOLERANCE = 1  # pixels by which a drawn edge may be off and still count
 JOINT_TOLERANCE = 0.1  # of the figure's longer side, by which a joint may be off: PCK@0.1
 COLORFUL = 40  # distance from gray, in gray levels, from which a pixel has a hue to lose
+PIXEL_TOLERANCE = 32  # gray levels by which each channel of a pixel may be off and still count as right
 SSIM_REACH, SSIM_DEVIATION = 5, 1.5  # a Gaussian window of 11 x 11 pixels
 SSIM_FLOORS = ((0.01 * 255) ** 2, (0.03 * 255) ** 2)  # C1 and C2
 
@@ -19,6 +20,12 @@ def pixel_error(answer: np.ndarray, truth: np.ndarray, region: np.ndarray | None
     """Mean absolute error in 0..1 over all pixels, or over the bool `region` [H, W]."""
     error = np.abs(answer.astype(np.float64) - truth.astype(np.float64)).mean(-1) / 255
     return float(error.mean() if region is None else error[region].mean())
+
+
+def pixels_right(answer: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None) -> float:
+    """Share of the pixels, or of those in the bool `region` [H, W], within `PIXEL_TOLERANCE` in every channel."""
+    right = (np.abs(answer.astype(np.int16) - truth) <= PIXEL_TOLERANCE).all(-1)
+    return float(right.mean() if region is None else right[region].mean())
 
 
 def psnr(answer: np.ndarray, truth: np.ndarray) -> float:

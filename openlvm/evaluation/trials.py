@@ -11,15 +11,16 @@ decoding (`ceiling`).
 Letters: N codes per image.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from openlvm.core.records import Payload
 from openlvm.core.seeds import rng
 from openlvm.evaluation.metrics import pixel_error
-from openlvm.evaluation.tasks import METRICS, PromptTask
+from openlvm.evaluation.tasks import METRICS, Asked, PromptTask
 from openlvm.prompting.engine import generate
 from openlvm.prompting.lvm import LVM
 from openlvm.prompting.prompts import code_row
@@ -31,6 +32,8 @@ CONDITIONS = (*PROMPTED, "copy", "mean", "ceiling")
 
 Scene = Mapping[str, Sequence[np.ndarray]]
 """A drawn record: slot -> F pictures uint8 [size, size, 3]."""
+Example = tuple[np.ndarray, np.ndarray]
+"""A picture and its answer, uint8 [size, size, 3] each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +46,12 @@ class Trial:
     truth: np.ndarray
     mean: np.ndarray
     """Mean answer of the training set, uint8 [size, size, 3]."""
+    payload: Payload | None = None
+    """The truth in its physical unit, resized, where the task's metric needs it."""
+    misled: np.ndarray | None = None
+    """What the wrong examples ask for, where it is known, uint8 [size, size, 3]."""
+    cluster: str = ""
+    """What is shown (object, clip, task instance): trials of one cluster are no independent draws."""
 
     @property
     def query(self) -> np.ndarray:
@@ -72,7 +81,16 @@ class Outcome:
 
     def metric(self, condition: str) -> float:
         """The task's own metric of an answer."""
-        return METRICS[self.trial.task.metric](self.answers[condition], self.trial.truth)
+        asked = Asked(self.trial.truth, self.trial.query, self.trial.payload)
+        return METRICS[self.trial.task.metric](self.answers[condition], asked)
+
+    @property
+    def does_wrong_task(self) -> bool | None:
+        """With wrong examples, the answer is nearer to what they ask for than to the truth; None if that is unknown."""
+        if self.trial.misled is None:
+            return None
+        given = self.answers["wrong"]
+        return pixel_error(given, self.trial.misled) < pixel_error(given, self.trial.truth)
 
 
 def mean_picture(pictures: Sequence[np.ndarray]) -> np.ndarray:
@@ -107,22 +125,32 @@ def analogy_trials(
         others = [int(other) for other in chance.permutation(len(scenes)) if other != query][:pairs]
         frames = [int(chance.integers(len(scenes[scene][task.source]))) for scene in [query, *others]]
         shown = list(zip(others, frames[1:], strict=True))
-        given = [scenes[scene][task.source][frame] for scene, frame in shown]
-        answers = [scenes[scene][task.target][frame] for scene, frame in shown]
-        asked = scenes[query][task.source][frames[0]]
-        misleading = [scenes[scene][slot][frame] for scene, frame in shown for slot in (wrong.source, wrong.target)]
-        prompts = {
-            "correct": [*_woven(given, answers), asked],
-            "wrong": [*misleading, asked],
-            "shuffled": [*_woven(given, answers[1:] + answers[:1]), asked],
-            "none": [asked],
-        }
+        examples = [(scenes[scene][task.source][frame], scenes[scene][task.target][frame]) for scene, frame in shown]
+        misleading = [
+            (scenes[scene][wrong.source][frame], scenes[scene][wrong.target][frame]) for scene, frame in shown
+        ]
+        prompts = analogy_prompts(examples, misleading, scenes[query][task.source][frames[0]])
         trials.append(Trial(task, prompts, scenes[query][task.target][frames[0]], mean))
     return trials
 
 
-def _woven(first: list[np.ndarray], second: list[np.ndarray]) -> list[np.ndarray]:
-    return [picture for pair in zip(first, second, strict=True) for picture in pair]
+def analogy_prompts(
+    examples: Sequence[Example], misleading: Sequence[Example], query: np.ndarray
+) -> dict[str, list[np.ndarray]]:
+    """What is shown under each condition of `PROMPTED`, from right examples, those of another task, and a query."""
+    given, answers = [example[0] for example in examples], [example[1] for example in examples]
+    shuffled = zip(given, answers[1:] + answers[:1], strict=True)
+    return {
+        "correct": [*woven(examples), query],
+        "wrong": [*woven(misleading), query],
+        "shuffled": [*woven(shuffled), query],
+        "none": [query],
+    }
+
+
+def woven(examples: Iterable[Example]) -> list[np.ndarray]:
+    """(a, A), (b, B) as a, A, b, B."""
+    return [picture for example in examples for picture in example]
 
 
 def sequence_trials(
@@ -148,19 +176,15 @@ def run_trials(lvm: LVM, trials: Sequence[Trial], *, sampling: Sampling, seed: i
     """Answer every trial once under every condition: the same bits on every call with the same seed."""
     bundle, tokenizer = lvm.bundle, lvm.bundle.tokenizer
     prompts = [trial.prompts[condition] for trial in trials for condition in PROMPTED]
-    pictures = [picture for prompt in prompts for picture in prompt] + [trial.truth for trial in trials]
-    codes = _encode_all(tokenizer, pictures)  # [pictures, N]
-    rows, start = [], 0
-    for prompt in prompts:
-        rows.append(code_row(codes[start : start + len(prompt)], bundle.special.bos))
-        start += len(prompt)
+    codes = encode_each_once(tokenizer, [*prompts, *([trial.truth] for trial in trials)])  # [S, N] each
+    rows = [code_row(images, bundle.special.bos) for images in codes[: len(prompts)]]
     drawn = generate(
         bundle.decoder, rows, tokenizer.codes_per_image, num_codes=tokenizer.codebook_size,
         sampling=sampling,
         seed=seed,
     ).codes[:, 0]  # fmt: skip
     answers = _decode_all(tokenizer, drawn)
-    ceilings = _decode_all(tokenizer, codes[start:])
+    ceilings = _decode_all(tokenizer, torch.cat(codes[len(prompts) :]))
     outcomes = []
     for number, trial in enumerate(trials):
         prompted = dict(zip(PROMPTED, answers[number * len(PROMPTED) :], strict=False))
@@ -169,13 +193,23 @@ def run_trials(lvm: LVM, trials: Sequence[Trial], *, sampling: Sampling, seed: i
     return outcomes
 
 
-def _encode_all(tokenizer: Tokenizer, pictures: Sequence[np.ndarray], at_once: int = 64) -> torch.Tensor:
+def encode_each_once(
+    tokenizer: Tokenizer, prompts: Sequence[Sequence[np.ndarray]], at_once: int = 64
+) -> list[torch.Tensor]:
+    """Codes int64 [S, N] of the S pictures of each prompt; a picture that many prompts hold is encoded once.
+
+    Args:
+        prompts: pictures uint8 [size, size, 3]; the same array object is the same picture.
+    """
+    unique = {id(picture): picture for prompt in prompts for picture in prompt}
+    pictures, place = list(unique.values()), {name: number for number, name in enumerate(unique)}
     chunks = [np.stack(pictures[start : start + at_once]) for start in range(0, len(pictures), at_once)]
-    return torch.cat([tokenizer.encode(torch.from_numpy(chunk)) for chunk in chunks])
+    codes = torch.cat([tokenizer.encode(torch.from_numpy(chunk)).cpu() for chunk in chunks])
+    return [codes[[place[id(picture)] for picture in prompt]] for prompt in prompts]
 
 
 def _decode_all(tokenizer: Tokenizer, codes: torch.Tensor, at_once: int = 64) -> np.ndarray:
-    return torch.cat([tokenizer.decode(chunk) for chunk in codes.split(at_once)]).numpy()
+    return torch.cat([tokenizer.decode(chunk).cpu() for chunk in codes.split(at_once)]).numpy()
 
 
 def summarize(outcomes: Sequence[Outcome]) -> dict[str, dict]:

@@ -14,6 +14,7 @@ from openlvm.evaluation.metrics import (
     mask_iou,
     normal_angle,
     pixel_error,
+    pixels_right,
     psnr,
     saturation_kept,
     sharpness_kept,
@@ -154,3 +155,14 @@ def test_sharpness_falls_with_blur_and_is_one_of_the_same():
     kept = [sharpness_kept(gaussian_filter(picture, (s, s, 0)), picture) for s in (0.5, 1.0, 2.0)]
     assert sharpness_kept(picture, picture) == 1 and 1 > kept[0] > 1.5 * kept[1] > 1.5 * 1.5 * kept[2]
     assert np.isnan(sharpness_kept(picture, np.full_like(picture, 9)))
+
+
+def test_pixels_right_needs_every_channel():
+    truth = np.full((2, 2, 3), 100, np.uint8)
+    answer = truth.copy()
+    answer[0, 0] = (132, 68, 100)  # both 32 off: right
+    answer[0, 1, 2] = 133
+    assert pixels_right(answer, truth) == 0.75
+    region = np.array([[False, True], [False, True]])
+    assert pixels_right(answer, truth, region) == 0.5
+    assert pixels_right(np.zeros_like(truth), np.full_like(truth, 255)) == 0  # no wrapping around

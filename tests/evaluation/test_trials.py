@@ -11,7 +11,10 @@ from openlvm.evaluation import trials as module
 from openlvm.evaluation.tasks import PromptTask
 from openlvm.evaluation.trials import (
     CONDITIONS,
+    Outcome,
+    Trial,
     analogy_trials,
+    encode_each_once,
     mean_picture,
     overall,
     run_trials,
@@ -126,6 +129,30 @@ def test_summary_knows_the_mean_answer_and_the_region(monkeypatch):
     ]
     assert report["pixel_error"]["copy"] == pytest.approx(np.mean(slow))
     assert np.array_equal(outcomes[0].answers["mean"], MEAN)
+
+
+def test_a_model_that_does_the_wrong_task_is_seen():
+    truth, misled = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 200, np.uint8)
+    prompts = dict.fromkeys(("correct", "wrong", "shuffled", "none"), [MEAN])
+    answers = dict.fromkeys(CONDITIONS, truth)
+    told = Trial(MASK, prompts, truth, MEAN, misled=misled)
+    assert Outcome(told, answers | {"wrong": np.full_like(truth, 120)}).does_wrong_task is True
+    assert Outcome(told, answers | {"wrong": np.full_like(truth, 90)}).does_wrong_task is False
+    assert Outcome(Trial(MASK, prompts, truth, MEAN), answers).does_wrong_task is None
+
+
+def test_a_picture_in_many_prompts_is_encoded_once():
+    class Counting(FakeTokenizer):
+        seen = 0
+
+        def encode(self, pixels):
+            Counting.seen += len(pixels)
+            return super().encode(pixels)
+
+    a, b, c = (numbered_picture(number) for number in (7, 4660, 99))
+    first, second = encode_each_once(Counting(), [[a, b, a], [c, b]], at_once=2)
+    assert (first @ torch.tensor([4096, 256, 16, 1])).tolist() == [7, 4660, 7]
+    assert (second @ torch.tensor([4096, 256, 16, 1])).tolist() == [99, 4660] and Counting.seen == 3
 
 
 def test_mean_picture_matches_numpy():

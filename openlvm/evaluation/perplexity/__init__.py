@@ -1,0 +1,1 @@
+"""Scores that need no drawing: how likely true answers are, by examples shown, and choices among options."""
