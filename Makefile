@@ -14,15 +14,16 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 TRANSFORMERS_
 TIERS := not slow and not gpu and not weights
 ALL_TIERS := $(if $(CONSTRAINT),not gpu and )not weights
 
-.PHONY: help demo test test-all check bench clean
+.PHONY: help demo demo-train test test-all check bench clean
 
 help:
-	@echo "make demo      train a small LVM on the sample pack and prompt it: runs/demo/index.html"
-	@echo "make test      check + the fast tests (at most 8 minutes on two cores)"
-	@echo "make test-all  the slow tests too (and those for a GPU, where there is one)"
-	@echo "make check     lint, format, types, repository rules"
-	@echo "make bench     the loader, the tokenizer, generation and training beside their peers, in their tiny form"
-	@echo "make clean     remove .venv, runs and caches"
+	@echo "make demo       prompt the LVM that ships, mini, on pictures it has never seen: runs/demo/index.html"
+	@echo "make demo-train train a small LVM on the sample pack first: runs/demo-train/index.html"
+	@echo "make test       check + the fast tests (at most 8 minutes on two cores)"
+	@echo "make test-all   the slow tests too (and those for a GPU, where there is one)"
+	@echo "make check      lint, format, types, repository rules"
+	@echo "make bench      the loader, the tokenizer, generation and training beside their peers, in their tiny form"
+	@echo "make clean      remove .venv, runs and caches"
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found" >&2; exit 1; }
@@ -38,6 +39,9 @@ $(DEVELOP): $(USE) pyproject.toml constraints-cpu.txt
 
 demo: $(USE)
 	$(BIN)/openlvm demo
+
+demo-train: $(USE)
+	$(BIN)/openlvm demo --train
 
 check: $(DEVELOP)
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ README.md    the model card
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from openlvm.tokenizer.released.assemble import AnyTokenizer
 
 FORMAT = 1
 META, CARD = "lvm.json", "README.md"
+EMBEDDED = {"mini": "mini"}
+"""LVMs that ship with the package: name -> folder in openlvm/assets."""
 SPARE_IDS = 100  # vocabulary = K + 100, as in LVM: 8292 for 8192 codes
 
 
@@ -113,15 +116,17 @@ def save_bundle(
         write_json(folder / META, {"format": FORMAT, **_facts(bundle, stored), "meta": dict(bundle.meta)})
 
 
-def load_bundle(at: Path | str, *, device: torch.device | str = "cpu") -> Bundle:
-    """The LVM in the folder `at`.
+def load_bundle(name: Path | str, *, device: torch.device | str = "cpu") -> Bundle:
+    """An LVM by its place or name, in evaluation mode.
+
+    Args:
+        name: the name of an embedded LVM ("./mini" is a folder called so), or a bundle folder.
+        device: where its weights lie.
 
     Raises:
         FileNotFoundError, ValueError: no bundle there, or parts that do not belong together; the message says which.
     """
-    at = Path(at)
-    if not at.is_dir():
-        raise FileNotFoundError(f"no LVM bundle at {at}: there is no such folder")
+    at = _folder_of(name)
     stored = read_json(at / META, "LVM description")
     if not isinstance(stored, dict) or stored.get("format") != FORMAT:
         given = stored.get("format") if isinstance(stored, dict) else None
@@ -144,6 +149,22 @@ def load_bundle(at: Path | str, *, device: torch.device | str = "cpu") -> Bundle
         raise ValueError(f"the LVM at {at} does not fit together: {error}. Save it again with save_bundle") from None
     tokenizer.to(device), decoder.to(device)
     return bundle
+
+
+def _folder_of(name: Path | str) -> Path:
+    """The folder of a bundle, after making sure that it is one."""
+    if name in EMBEDDED:
+        at = Path(str(files("openlvm") / "assets" / EMBEDDED[str(name)]))
+        if not at.is_dir():
+            raise FileNotFoundError(
+                f"the embedded LVM {name!r} is not in this installation: there is no {at}. Install OpenLVM anew, or "
+                "give a bundle folder, such as the one that `openlvm demo --train` writes"
+            )
+        return at
+    if not Path(name).is_dir():
+        known = ", ".join(map(repr, EMBEDDED))
+        raise FileNotFoundError(f"no LVM bundle at {name}: there is no such folder; embedded LVMs: {known}")
+    return Path(name)
 
 
 def _facts(bundle: Bundle, tokenizer: AnyTokenizer) -> dict[str, Any]:

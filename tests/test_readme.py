@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ def test_every_command_of_the_readme_is_tested_or_made():
     fenced = re.findall(r"```(?:bash|python)\n(.*?)```", TEXT, re.DOTALL)
     untested = [block for block in fenced if block not in BLOCKS.values()]
     lines = [line.split("#")[0].strip() for block in untested for line in block.splitlines()]
-    assert lines == ["make demo", "make test"]
+    assert lines == ["make demo", "make demo-train", "make test"]
     rules = (ROOT / "Makefile").read_text()
     assert all(f"\n{line.removeprefix('make ')}: " in rules for line in lines)
 
@@ -71,15 +70,19 @@ def test_own_pictures_become_a_store_a_model_and_answers(desk, capsys):
         run(words, capsys)
     assert (desk / "sentence.png").exists()
     assert (desk / "runs" / "prompt" / "sheet.png").exists()
-    shutil.copytree(
-        desk / "runs" / "own" / "bundle", desk / "runs" / "demo" / "lvm" / "bundle"
-    )  # stands in for the demo's
     for words in commands("prompts"):
         run(words, capsys)
     assert len(list((desk / "runs" / "prompt").glob("candidate-*.png"))) >= 4
     names: dict[str, Any] = {}
     exec(BLOCKS["python"], names)
-    assert names["done"].images.shape == (1, 1, 64, 64, 3)
+    size = names["lvm"].bundle.tokenizer.image_size
+    assert names["done"].images.shape == (1, 1, size, size, 3)
+
+
+def test_quick_start_answers(desk):
+    names: dict[str, Any] = {}
+    exec(BLOCKS["quick start"], names)
+    assert names["done"].images.shape[-1] == 3 and names["done"].images.dtype == np.uint8
 
 
 def test_tokenizers_are_trained_adapted_and_measured(desk, capsys):

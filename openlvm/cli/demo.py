@@ -1,4 +1,4 @@
-"""`openlvm demo`: the whole chain on the sample pack, from pictures to prompts, in about ten minutes of two cores."""
+"""`openlvm demo`: the embedded LVM prompted on held-out pictures; with `--train`, the whole chain that makes an LVM."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,20 +9,23 @@ from openlvm.cli.command import Outcome, parse, report
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Train a small LVM on the sample pack and prompt it on objects it has never seen.
+    """Prompt the LVM that comes with OpenLVM, once for every task, on pictures it has never seen; or train one.
 
-    Writes index.html (the answers, self-contained), gallery.png and report.json into the folder. Minutes of CPU make a
-    weak model: the report says what it learned, and against what.
+    Writes index.html (prompts, answers and truths, self-contained), gallery.png and report.json into the folder.
     """
 
-    out: Path = Path("runs/demo")
-    """Folder of the run."""
+    out: Path | None = None
+    """Folder of the run; by default runs/demo, with --train runs/demo-train."""
+    lvm: str = "mini"
+    """The LVM that is prompted: "mini", or a bundle folder."""
+    train: bool = False
+    """Train a small LVM on the sample pack in some ten minutes of two cores, and report against what it learned."""
     from_scratch: bool = False
-    """Train the tokenizer too (some 45 minutes more), instead of taking the one that ships."""
+    """With --train: train the tokenizer too (some 45 minutes more), instead of taking the one that ships."""
     tiny: bool = False
-    """A minute instead of ten: shows that everything works, learns next to nothing."""
+    """With --train: a minute instead of ten: shows that everything works, learns next to nothing."""
     seed: int = 0
-    """Of the decoder's weights, the order of the data and the answers."""
+    """Of the questions and the answers; with --train of the decoder's weights and the order of the data too."""
     json: bool = False
     """Print one JSON object on stdout."""
 
@@ -30,12 +33,28 @@ class Demo:
 def run(argv: Sequence[str]) -> None:
     """Parse and run."""
     options = parse(Demo, argv, "demo")
+    _check(options)
     report(lambda: _demo(options), as_json=options.json)
 
 
-def _demo(options: Demo) -> Outcome:
-    from openlvm.jobs.demo import run_demo
+def _check(options: Demo) -> None:
+    """Refuse options that would have no effect."""
+    for flag, given in (("--tiny", options.tiny), ("--from-scratch", options.from_scratch)):
+        if given and not options.train:
+            raise ValueError(f"{flag} is a form of the training demo; add --train, or leave it out")
+    if options.train and options.lvm != Demo.lvm:
+        raise ValueError(f"--train prompts the LVM that it trains; leave out --lvm {options.lvm}")
 
-    found = run_demo(out=options.out, from_scratch=options.from_scratch, tiny=options.tiny, seed=options.seed)
-    page = options.out / "index.html"
+
+def _demo(options: Demo) -> Outcome:
+    out = options.out or Path("runs/demo-train" if options.train else "runs/demo")
+    if options.train:
+        from openlvm.jobs.demo_train import run_training_demo
+
+        found = run_training_demo(out=out, from_scratch=options.from_scratch, tiny=options.tiny, seed=options.seed)
+    else:
+        from openlvm.jobs.demo import run_demo
+
+        found = run_demo(out=out, lvm=options.lvm, seed=options.seed)
+    page = out / "index.html"
     return Outcome({"page": page, "report": found}, f"The answers: {page}")

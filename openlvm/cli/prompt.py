@@ -1,7 +1,7 @@
 """`openlvm prompt sequence|analogy|compose|choose`: pictures in, pictures out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,8 +21,8 @@ Pair = tuple[Path, Path]
 class Common:
     """What every prompt says."""
 
-    lvm: Path
-    """Folder of an LVM bundle, such as the one that `openlvm demo` writes."""
+    lvm: str = "mini"
+    """The LVM that answers: a bundle folder, or "mini", which comes with OpenLVM."""
     seed: int = 0
     """Of the chances taken; the same call gives the same answer."""
     json: bool = False
@@ -37,8 +37,8 @@ class Drawing(Common):
     """Folder the answers are written to: sheet.png and candidate-C-image-I.png."""
     candidates: int = 1
     """Answers drawn to the same prompt."""
-    temperature: float = 1.0
-    """Of sampling; 0 takes the likeliest code each time."""
+    temperature: float | None = None
+    """Of sampling; 0 takes the likeliest code each time. By default what the LVM suggests, or else 1."""
     top_k: int | None = None
     """Sample among this many likeliest codes only."""
     top_p: float | None = None
@@ -99,18 +99,17 @@ def run(argv: Sequence[str]) -> None:
     report(lambda: _choose(options) if isinstance(options, Choose) else _draw(options), as_json=options.json)
 
 
-def _load(at: Path) -> "LVM":
+def _load(name: str) -> "LVM":
     from openlvm.prompting.lvm import LVM
 
-    return LVM.load(at)
+    return LVM.load(name)
 
 
 def _draw(options: Continue | Analogy | Compose) -> Outcome:
-    from openlvm.prompting.sampling import Sampling
-
     given, answer_of = _prompt_of(options)
-    sampling = Sampling(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p)
+    wanted = {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
     lvm = _load(options.lvm)
+    sampling = replace(lvm.sampling, **{name: value for name, value in wanted.items() if value is not None})
     answer = answer_of(lvm, num_candidates=options.candidates, sampling=sampling, seed=options.seed)
     written = _write(
         options.out, [[lvm.bundle.tokenizer.preparation(picture) for picture in row] for row in given], answer

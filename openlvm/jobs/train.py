@@ -7,7 +7,7 @@ run/
   tokenizer/           of a tokenizer
 """
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from openlvm.bundle import SpecialIds, load_bundle, save_bundle
@@ -57,6 +57,7 @@ def run_recipe(
         decoder=load_decoder(trained),
         special=SpecialIds.after(tokenizer.codebook_size),
         card=card_of(config, at),
+        meta={"sampling": asdict(config.sampling)},
     )
     return at / "bundle"
 

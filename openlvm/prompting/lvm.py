@@ -48,15 +48,18 @@ class LVM:
 
     def __init__(self, bundle: Bundle):
         self.bundle = bundle
+        self.sampling = Sampling(**bundle.meta.get("sampling", {}))
+        """How codes are drawn unless a call says otherwise."""
 
     @classmethod
-    def load(cls, at: Path | str | None = None, *, device: str = "cpu") -> "LVM":
-        """The LVM in a bundle folder, such as the one that `openlvm demo` writes."""
-        if at is None:
-            raise ValueError(
-                "no model ships with this version; give a bundle folder, e.g. the one `openlvm demo` writes"
-            )
-        return cls(load_bundle(at, device=device))
+    def load(cls, name: Path | str = "mini", *, device: str = "cpu") -> "LVM":
+        """An LVM by its place or name; the one that ships with the package needs neither network nor GPU.
+
+        Args:
+            name: "mini", the embedded LVM, or a bundle folder, such as the one that `openlvm demo --train` writes.
+            device: where its weights lie: "cpu", "cuda".
+        """
+        return cls(load_bundle(name, device=device))
 
     def complete(
         self,
@@ -75,7 +78,8 @@ class LVM:
             num_frames: F, pictures to draw.
             num_candidates: C, independent answers.
             seed: of chance.
-            sampling: how codes are drawn; by default from the model's own distribution (temperature 1).
+            sampling: how codes are drawn; by default as the bundle suggests (`meta["sampling"]` in lvm.json), or else
+                from the model's own distribution (temperature 1).
             exact: the same bits whatever `num_candidates` is, at about C times the cost.
         """
         return self._draw(named(images, "images"), num_frames, num_candidates, seed, sampling, exact)
@@ -169,7 +173,7 @@ class LVM:
             [self._prompt(images, num_frames)],
             num_frames * tokenizer.codes_per_image,
             num_codes=tokenizer.codebook_size,
-            sampling=sampling,
+            sampling=self.sampling if sampling is None else sampling,
             seed=seed,
             num_candidates=num_candidates,
             exact=exact,

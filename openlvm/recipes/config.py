@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openlvm.model.decoder import DecoderConfig
+from openlvm.prompting.sampling import Sampling
 from openlvm.training.decoder.train import DecoderTrainConfig
 
 
@@ -31,6 +32,8 @@ class LVMConfig:
     """Its components name stores of this recipe instead of folders."""
     workers: int = 2
     """Processes that tokenize."""
+    sampling: Sampling = Sampling()
+    """How answers are drawn unless a call says otherwise; kept in the bundle."""
     codebook_start: bool = True
     """Start the decoder's embeddings from the tokenizer's code vectors (model.starts.embedding_from_codebook)."""
     start: str = ""

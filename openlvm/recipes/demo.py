@@ -101,6 +101,7 @@ def demo(tiny: bool = False) -> LVMConfig:
     scenes, objects = (1, 16) if tiny else (2, None)
     return LVMConfig(
         tokenizer="demo",
+        sampling=SAMPLING,
         workers=0 if tiny else 2,
         stores=(
             StoreConfig(name="views", source=PackViews(background="mixed", scenes_per_object=scenes, objects=objects),

@@ -51,8 +51,13 @@ def test_prompt_rejects_what_cannot_be_answered(openlvm_error, lvm_at, pictures,
     assert "no LVM bundle at" in openlvm_error("prompt", "sequence", a, "--lvm", tmp_path / "none")
     assert "do not fit" in openlvm_error("prompt", "sequence", pictures, "--frames", 11, "--lvm", lvm_at)
     assert "--pairs" in openlvm_error("prompt", "analogy", "--pairs", a, "--query", b, "--lvm", lvm_at)
-    assert "--lvm" in openlvm_error("prompt", "sequence", a)
     assert "anlogy" in openlvm_error("prompt", "anlogy", a)
     (tmp_path / "empty.png").touch()
     assert "empty (0 bytes)" in openlvm_error("prompt", "sequence", tmp_path / "empty.png", "--lvm", lvm_at)
     assert not (tmp_path / "runs").exists()
+
+
+def test_without_lvm_the_one_that_ships_answers(openlvm_json, pictures, tmp_path):
+    result = openlvm_json("prompt", "sequence", pictures / "a.png", "--seed", 3, "--out", tmp_path / "out")
+    expected = LVM.load().complete([pictures / "a.png"], seed=3)
+    assert (read_image(result["images"][0]) == expected.images[0, 0]).all()

@@ -1,10 +1,13 @@
 """The facade: what stands where in a prompt, what comes back, and what people do wrong."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from openlvm.bundle import EMBEDDED
 from openlvm.prompting.engine import generate
 from openlvm.prompting.lvm import LVM
 from openlvm.prompting.sampling import GREEDY, Sampling
@@ -67,6 +70,15 @@ def test_sampling_and_exact_reach_the_engine(lvm, pictures):
     three = lvm.complete(pictures[:2], num_candidates=3, exact=True)
     one = lvm.complete(pictures[:2], exact=True)
     assert np.array_equal(three.log_probs[:1], one.log_probs)
+
+
+def test_bundle_suggests_how_to_draw(bundle, pictures):
+    greedy = LVM(replace(bundle, meta={"sampling": {"temperature": 0.0}}))
+    assert np.array_equal(
+        greedy.complete(pictures[:2], seed=3).codes, LVM(bundle).complete(pictures[:2], sampling=GREEDY).codes
+    )
+    warm = greedy.complete(pictures[:2], seed=3, sampling=Sampling())
+    assert np.array_equal(warm.codes, LVM(bundle).complete(pictures[:2], seed=3).codes)
 
 
 def test_no_bos_means_nothing_is_prepended(bare_bundle, pictures):
@@ -156,11 +168,31 @@ def test_lvm_rejects_missing_and_broken_files(lvm, pictures, tmp_path):
         lvm.analogy([(pictures[0], pictures[1])], tmp_path / "bad.png")
 
 
-def test_load_rejects_no_model_and_no_folder(tmp_path):
-    with pytest.raises(ValueError, match="give a bundle folder, e.g. the one `openlvm demo` writes"):
-        LVM.load()
-    with pytest.raises(FileNotFoundError, match="no LVM bundle at .*nowhere"):
+def test_load_without_a_name_is_the_model_that_ships():
+    lvm, pictures = LVM.load(), list(np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8))
+    assert lvm.bundle.images_in_context >= 9  # a matrix puzzle: eight panels and an option
+    answer = lvm.analogy([tuple(pictures[:2]), tuple(pictures[2:4])], pictures[4], seed=1)
+    assert np.array_equal(
+        LVM.load("mini").analogy([pictures[:2], pictures[2:4]], pictures[4], seed=1).codes, answer.codes
+    )
+    picture = np.full_like(pictures[0], 200)
+    assert lvm.score([picture] * 3, picture) < lvm.score([picture] * 3, pictures[1])  # trained, not random
+
+
+def test_load_says_what_is_missing(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="no LVM bundle at .*nowhere: .* embedded LVMs: 'mini'"):
         LVM.load(tmp_path / "nowhere")
+    monkeypatch.setitem(EMBEDDED, "mini", "lost")
+    with pytest.raises(FileNotFoundError, match="embedded LVM 'mini' is not in this installation: .*lost. Install"):
+        LVM.load()
+
+
+def test_a_folder_called_like_an_embedded_model_is_named_by_its_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mini").mkdir()
+    assert LVM.load("mini").bundle.images_in_context > 0
+    with pytest.raises(FileNotFoundError, match="no LVM description at mini"):
+        LVM.load("./mini")
 
 
 def test_prompting_leaves_global_state_alone(lvm, pictures):

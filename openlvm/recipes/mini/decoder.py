@@ -7,7 +7,7 @@ each family of drawn tasks, and two families whole (sources/worlds); the suite's
 from dataclasses import replace
 from typing import Any
 
-from openlvm.evaluation.suites.mini import UNSEEN_MAPPINGS
+from openlvm.evaluation.suites.mini import SAMPLING, UNSEEN_MAPPINGS
 from openlvm.model.sizes import SIZES
 from openlvm.recipes.config import LVMConfig, StoreConfig
 from openlvm.recipes.mini.tokenizer import DATA
@@ -170,6 +170,7 @@ def mini(tiny: bool = False) -> LVMConfig:
         tokenizer="demo" if tiny else "runs/mini-tokenizer/tokenizer",
         workers=0 if tiny else 2,
         stores=_stores(tiny),
+        sampling=SAMPLING,
         decoder=_training("mini", steps=4200, positions=4, tiny=tiny),
     )
 
@@ -200,5 +201,6 @@ def mini_128(tiny: bool = False) -> LVMConfig:
         tokenizer="demo" if tiny else "runs/mini-128-tokenizer/tokenizer",
         workers=0 if tiny else 16,
         stores=_stores(tiny),
+        sampling=SAMPLING,
         decoder=_training("mini" if tiny else "mini_128", steps=2000, positions=32, tiny=tiny, **on_gpu),
     )
