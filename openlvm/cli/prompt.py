@@ -107,7 +107,7 @@ def _load(name: str) -> "LVM":
 
 def _draw(options: Continue | Analogy | Compose) -> Outcome:
     given, answer_of = _prompt_of(options)
-    wanted = {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
+    wanted: dict[str, Any] = {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
     lvm = _load(options.lvm)
     sampling = replace(lvm.sampling, **{name: value for name, value in wanted.items() if value is not None})
     answer = answer_of(lvm, num_candidates=options.candidates, sampling=sampling, seed=options.seed)
