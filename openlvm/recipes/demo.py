@@ -91,9 +91,9 @@ def _components() -> tuple[Component, ...]:
 
 
 def demo(tiny: bool = False) -> LVMConfig:
-    """The decoder that `openlvm demo` trains, on the sample pack.
+    """The decoder that `openlvm demo --train` trains, on the sample pack.
 
-    Run:     openlvm demo, or openlvm train demo --run runs/demo
+    Run:     openlvm demo --train, or openlvm train demo --run runs/demo
     Smaller: openlvm train demo --tiny
     Result:  docs/log.md, 2026-11-21
     """

@@ -7,7 +7,7 @@ from openlvm.training.tokenizer.config import PatchStart, TokenizerTrainConfig
 
 
 def demo_tokenizer(tiny: bool = False) -> TokenizerTrainConfig:
-    """The tokenizer that `openlvm demo` loads (openlvm/assets/demo-tokenizer).
+    """The tokenizer that `openlvm demo --train` loads (openlvm/assets/demo-tokenizer).
 
     Its codes tell less of a picture than those of `tokenizer_64_f8` and are easier to predict: early in the demo's
     training a decoder has half the loss on them (docs/log.md, 2026-11-21).
