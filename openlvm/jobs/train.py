@@ -7,10 +7,12 @@ run/
   tokenizer/           of a tokenizer
 """
 
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from openlvm.bundle import SpecialIds, load_bundle, save_bundle
+from openlvm.core.ranks import ranks_from_environment
 from openlvm.core.runs import read_metrics
 from openlvm.jobs.own import train_own
 from openlvm.model.decoder import Decoder
@@ -18,6 +20,7 @@ from openlvm.model.folder import load_decoder
 from openlvm.model.starts import fresh_decoder
 from openlvm.recipes.config import LVMConfig
 from openlvm.recipes.own import OwnConfig
+from openlvm.store.format import STORE
 from openlvm.store.plan import Plan
 from openlvm.store.tokenize import tokenize
 from openlvm.tokenizer.folder import AnyTokenizer, code_vectors, load_tokenizer
@@ -46,20 +49,26 @@ def run_recipe(
     make_stores(config, at / "stores")
     decoder_config = located(config, at / "stores")
     decoder = _first_decoder(config, tokenizer)
-    for line in Plan(
-        decoder_config.components, seed=config.decoder.train.seed, max_passes=decoder_config.max_passes
-    ).report().splitlines():  # fmt: skip
-        say(line)
+    is_main = ranks_from_environment().is_main
+    if is_main:
+        _tell_plan(decoder_config)
     trained = train_decoder(decoder_config, at, decoder=decoder, resume=resume, device=device)
-    save_bundle(
-        at / "bundle",
-        tokenizer=tokenizer,
-        decoder=load_decoder(trained),
-        special=SpecialIds.after(tokenizer.codebook_size),
-        card=card_of(config, at),
-        meta={"sampling": asdict(config.sampling)},
-    )
+    if is_main:
+        save_bundle(
+            at / "bundle",
+            tokenizer=tokenizer,
+            decoder=load_decoder(trained),
+            special=SpecialIds.after(tokenizer.codebook_size),
+            card=card_of(config, at),
+            meta={"sampling": asdict(config.sampling)},
+        )
     return at / "bundle"
+
+
+def _tell_plan(config: DecoderTrainConfig) -> None:
+    plan = Plan(config.components, seed=config.train.seed, max_passes=config.max_passes)
+    for line in plan.report().splitlines():
+        say(line)
 
 
 def _first_decoder(config: LVMConfig, tokenizer: AnyTokenizer) -> Decoder:
@@ -78,7 +87,14 @@ def _first_decoder(config: LVMConfig, tokenizer: AnyTokenizer) -> Decoder:
 
 
 def make_stores(config: LVMConfig, stores_at: Path) -> None:
-    """Tokenize every source of a recipe into `stores_at`/<name>; finished parts are kept."""
+    """Tokenize every source of a recipe into `stores_at`/<name>; finished parts are kept.
+
+    Of several ranks the first tokenizes, into a folder that all can read; the others wait.
+    """
+    if not ranks_from_environment().is_main:
+        while not all((stores_at / store.name / STORE).exists() for store in config.stores):
+            time.sleep(0.2)  # the launcher ends this rank if the first one fails
+        return
     for store in config.stores:
         say(f"tokenizing {store.name}")
         made = tokenize(

@@ -178,14 +178,16 @@ def mini(tiny: bool = False) -> LVMConfig:
 def mini_more(tiny: bool = False) -> LVMConfig:
     """A continuation of the embedded LVM: its weights, a fresh optimizer, a rate warmed up anew, other sentences.
 
-    Run:     openlvm train mini_more --run runs/mini-more --decoder.train.seed 1
+    Two processes of one thread are a sixth faster than one of two (docs/log.md, 2026-11-21).
+
+    Run:     OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m openlvm train mini_more --run runs/mini-more
     Smaller: openlvm train mini_more --tiny
-    Cost:    45 minutes of two CPU cores
-    Result:  not run yet; each continuation has a seed of its own
+    Cost:    two hours of two CPU cores, in any number of pieces (--resume)
+    Result:  not finished yet
     """
-    return replace(
-        mini(tiny), tokenizer="mini", start="mini", decoder=_training("mini", steps=3000, positions=4, tiny=tiny)
-    )
+    training = _training("mini", steps=4500, positions=8, tiny=tiny)
+    training = replace(training, train=replace(training.train, positions_per_forward=4, seed=1))
+    return replace(mini(tiny), tokenizer="mini", start="mini", decoder=training)
 
 
 def mini_128(tiny: bool = False) -> LVMConfig:
