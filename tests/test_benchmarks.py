@@ -30,4 +30,4 @@ def test_benchmark_prints_ours_and_a_ratio(name, tmp_path):
 def test_gpu_programme_refuses_an_unknown_step():
     shown = subprocess.run(["bash", str(ROOT / "benchmarks" / "gpu.sh"), "9"], capture_output=True, text=True)
     assert shown.returncode == 2
-    assert "steps: 1 tests" in shown.stderr
+    assert "steps: 1a mini's tokenizer" in shown.stderr

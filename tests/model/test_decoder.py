@@ -181,7 +181,14 @@ def test_sizes_have_the_published_numbers_of_parameters(name):
         decoder = Decoder(SIZES[name])
     counted = sum(weight.numel() for weight in decoder.parameters())
     assert counted == SIZES[name].num_parameters
-    rounded = {"demo": 2.4e6, "nano": 15.2e6, "delvm_300m": 299.5e6, "delvm_1b": 1164.2e6}
+    rounded = {
+        "demo": 2.4e6,
+        "mini": 2.88e6,
+        "mini_128": 8.79e6,
+        "nano": 15.2e6,
+        "delvm_300m": 299.5e6,
+        "delvm_1b": 1164.2e6,
+    }
     if name in TABLE:
         assert counted == TABLE[name]
     else:
@@ -196,5 +203,9 @@ def test_decoder_rejects_what_it_cannot_do():
         decoder(some_codes(1, 5), cache=decoder.new_cache(rows=1, room=4))
     with pytest.raises(ValueError, match="give mask or cache, not both"):
         decoder(some_codes(1, 5), cache=decoder.new_cache(rows=1, room=5), mask=torch.ones(5, 5, dtype=torch.bool))
+    with pytest.raises(ValueError, match="rope_scales must be 8 numbers above 0 for heads of 16 channels, given"):
+        dataclasses.replace(TINY, rope_scales=(1.0,))
+    with pytest.raises(ValueError, match="take the place of rope_theta=300.0; give one of them"):
+        dataclasses.replace(TINY, rope_scales=(1.0,) * 8, rope_theta=300.0)
     with pytest.raises(ValueError, match="hidden_size=33 over num_heads=2 must give an even whole number"):
         dataclasses.replace(TINY, hidden_size=33)

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -41,6 +40,7 @@ def pack(tmp_path):
     entries["objects"].append(_object("lamp-0", "heldout"))
     for kind, listed in entries.items():
         for entry in listed:
+            entry["credit"] = "x" * 500  # so that the listing weighs something
             for form in thin_pack.FILES[kind]:
                 file = tmp_path / "pack" / form.format(**entry)
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -54,45 +54,45 @@ def _names(kept: dict, kind: str, split: str = "train") -> list[str]:
 
 
 def test_every_object_comes_once_before_any_comes_twice(pack, tmp_path):
-    kept = thin_pack.thin(pack, tmp_path / "thin", budget=45_000)
+    kept = thin_pack.thin(pack, tmp_path / "thin", budget=50_000)
     names = _names(kept, "objects")
     assert set(names[:6]) == OBJECTS and 6 < len(names) < 12 and all(name.endswith("#2") for name in names[6:])
 
 
 def test_a_kind_takes_its_share_and_the_rest_is_the_objects(pack, tmp_path):
-    kept = thin_pack.thin(pack, tmp_path / "thin", budget=45_000)
-    assert len(kept["game"]) == 2  # of 3 files and their line each, in 0.18 of 45 000 bytes
+    kept = thin_pack.thin(pack, tmp_path / "thin", budget=50_000)
+    assert len(kept["game"]) == 2  # of 3 files and their line each, in 0.18 of 50 000 bytes
     assert _names(kept, "objects", "heldout") == ["lamp-0"] and _names(kept, "photos", "heldout") == ["sea-1"]
 
 
-def test_bytes_stay_within_the_budget_and_files_match_the_listing(pack, tmp_path):
-    kept = thin_pack.thin(pack, tmp_path / "thin", budget=45_000)
+@pytest.mark.parametrize("budget", [48_000, 49_300, 51_500, 52_700])
+def test_bytes_stay_within_the_budget_and_files_match_the_listing(pack, tmp_path, budget):
+    kept = thin_pack.thin(pack, tmp_path / "thin", budget=budget)
     files = [file for file in (tmp_path / "thin").rglob("*") if file.is_file()]
-    assert 40_000 < sum(file.stat().st_size for file in files) <= 45_000
+    assert budget - 5_500 < sum(file.stat().st_size for file in files) <= budget
     listed = [file for kind, entries in kept.items() for e in entries for file in thin_pack.files_of(kind, e, pack)]
     copied = {file.relative_to(tmp_path / "thin") for file in files}
     assert copied == {*(file.relative_to(pack) for file in listed), Path("pack.json")}
     index = json.loads((tmp_path / "thin" / "pack.json").read_text())
-    assert index["size"] == 128 and Counter(e["key"] for e in index["objects"]) == Counter(
-        entry["key"] for entry in kept["objects"]
-    )
+    assert index["size"] == 128
+    assert [e["key"] for e in index["objects"]] == sorted(entry["key"] for entry in kept["objects"])
 
 
 def test_the_same_budget_gives_the_same_bytes(pack, tmp_path):
     for name in ("one", "two"):
-        thin_pack.thin(pack, tmp_path / name, budget=45_000)
+        thin_pack.thin(pack, tmp_path / name, budget=50_000)
     assert (tmp_path / "one" / "pack.json").read_bytes() == (tmp_path / "two" / "pack.json").read_bytes()
 
 
 def test_refusals_say_what_to_do(pack, tmp_path):
-    with pytest.raises(ValueError, match="0.007 MB leave no room for train game; give more --megabytes"):
+    with pytest.raises(ValueError, match="0.007 MB leave no room for train photos; give more --megabytes"):
         thin_pack.thin(pack, tmp_path / "thin", budget=7_000)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
     with pytest.raises(ValueError, match="holds something that is no pack"):
-        thin_pack.thin(pack, tmp_path / "mine", budget=45_000)
+        thin_pack.thin(pack, tmp_path / "mine", budget=50_000)
     with pytest.raises(ValueError, match="is the pack that is read"):
-        thin_pack.thin(pack, pack, budget=45_000)
+        thin_pack.thin(pack, pack, budget=50_000)
     next(pack.glob("game/train/*.depth.webp")).unlink()
     with pytest.raises(FileNotFoundError, match=r"lacks game/train/map-\d.depth.webp of 'map-\d'; build the pack anew"):
         thin_pack.thin(pack, tmp_path / "thin", budget=10**6)

@@ -74,7 +74,6 @@ _OTHERS: tuple[tuple[str, Kind, float], ...] = (
     ("clips", Sequence(num_images=8, strides=(1,)), 0.005),
     ("motion", Sequence(num_images=8), 0.05),
     ("turns", Views(num_images=8), 0.05),
-    ("game", Sequence(num_images=16), 0.03),
     ("matrices", Sequence(num_images=9), 0.05),
     ("views", Category(classes=2, per_class=4), 0.005),
     ("views", FreeForm(candidates=("image", "mask", "depth", "normals"), slots_per_record=4, records=2), 0.01),
@@ -85,23 +84,45 @@ _OTHERS: tuple[tuple[str, Kind, float], ...] = (
 """Store, kind, share of the positions."""
 
 
-def _components() -> tuple[Component, ...]:
-    pairs = [
-        Component(store, Pairs(source=source, target=target, pairs=4), share, f"{store}: {source} to {target}")
-        for store, source, target, share in _PAIRS
+def _pairs(store: str, source: str, target: str, share: float, pairs: int) -> Component:
+    length = "8 pairs, " if pairs == 8 else ""
+    drawn = store in dict(_DRAWN_SHARES)
+    name = f"{length}{store}" if drawn else f"{length}{store}: {source} to {target}"
+    return Component(store, Pairs(source=source, target=target, pairs=pairs, by_label=drawn), share, name)
+
+
+def _others(tiny: bool) -> list[Component]:
+    """What is not pairs; the embedded pack's films have 8 frames."""
+    game = ("game", Sequence(num_images=8 if tiny else 16), 0.03)
+    return [
+        Component(store, kind, share, f"{store}: {kind.name} {number}")
+        for number, (store, kind, share) in enumerate((*_OTHERS[:4], game, *_OTHERS[4:]))
     ]
+
+
+def _components(tiny: bool) -> tuple[Component, ...]:
+    """Four pairs a sentence, and of some annotations eight."""
+    drawn = [(store, "image", "answer", share) for store, share in _DRAWN_SHARES]
     long = [
-        Component("views", Pairs(source="image", target=target, pairs=8), _LONG_SHARE, f"8 pairs: image to {target}")
+        replace(_pairs("views", "image", target, _LONG_SHARE, pairs=8), name=f"8 pairs: image to {target}")
         for target in _LONG
     ]
-    drawn = [
-        Component(store, Pairs(target="answer", pairs=4, by_label=True), share, store) for store, share in _DRAWN_SHARES
-    ]
-    others = [
-        Component(store, kind, share, f"{store}: {kind.name} {number}")
-        for number, (store, kind, share) in enumerate(_OTHERS)
-    ]
-    return (*pairs, *long, *drawn, *others)
+    return (
+        *(_pairs(*task, pairs=4) for task in _PAIRS),
+        *long,
+        *(_pairs(*task, pairs=4) for task in drawn),
+        *_others(tiny),
+    )
+
+
+def _longer_components(tiny: bool) -> tuple[Component, ...]:
+    """Half of all pairs stand in sentences of eight.
+
+    With `_components` answers to tasks that never come so get less likely from four examples on (the card of mini).
+    """
+    tasks = (*_PAIRS, *((store, "image", "answer", share) for store, share in _DRAWN_SHARES))
+    halves = [(store, source, target, share / 2) for store, source, target, share in tasks]
+    return (*(_pairs(*task, pairs=pairs) for pairs in (4, 8) for task in halves), *_others(tiny))
 
 
 def _stores(tiny: bool) -> tuple[StoreConfig, ...]:
@@ -134,6 +155,7 @@ def _stores(tiny: bool) -> tuple[StoreConfig, ...]:
 
 def _training(size: str, *, steps: int, positions: int, tiny: bool, **settings: Any) -> DecoderTrainConfig:
     """The training of a decoder of a size: warm-up, stable, decay over the last third."""
+    settings = {"components": _components(tiny), "max_passes": 40} | settings
     steps, positions = (6, 4) if tiny else (steps, positions)
     return DecoderTrainConfig(
         model=SIZES[size],
@@ -149,8 +171,6 @@ def _training(size: str, *, steps: int, positions: int, tiny: bool, **settings: 
             log_every=1 if tiny else 20,
             checkpoint_every=2 if tiny else 100,
         ),
-        components=_components(),
-        max_passes=40,
         loss=LossConfig(answer=1.0, query=0.1, context=0.3),
         **settings,
     )  # fmt: skip
@@ -178,15 +198,15 @@ def mini(tiny: bool = False) -> LVMConfig:
 def mini_more(tiny: bool = False) -> LVMConfig:
     """A continuation of the embedded LVM: its weights, a fresh optimizer, a rate warmed up anew, other sentences.
 
-    Two processes of one thread are a sixth faster than one of two (docs/log.md, 2026-11-21).
-
-    Run:     OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m openlvm train mini_more --run runs/mini-more
+    Run:     openlvm train mini_more --run runs/mini-more
     Smaller: openlvm train mini_more --tiny
     Cost:    two hours of two CPU cores, in any number of pieces (--resume)
     Result:  not finished yet
     """
     training = _training("mini", steps=4500, positions=8, tiny=tiny)
-    training = replace(training, train=replace(training.train, positions_per_forward=4, seed=1))
+    training = replace(
+        training, components=_longer_components(tiny), train=replace(training.train, positions_per_forward=4, seed=1)
+    )
     return replace(mini(tiny), tokenizer="mini", start="mini", decoder=training)
 
 
@@ -198,11 +218,18 @@ def mini_128(tiny: bool = False) -> LVMConfig:
     Smaller: openlvm train mini_128 --tiny
     Result:  not trained yet; docs/gpu.md
     """
-    on_gpu = {} if tiny else {"layout": "packed", "compile": True}
+    on_gpu = {} if tiny else {"layout": "packed", "compile": True, "max_passes": 200}
     return LVMConfig(
         tokenizer="demo" if tiny else "runs/mini-128-tokenizer/tokenizer",
         workers=0 if tiny else 16,
         stores=_stores(tiny),
         sampling=SAMPLING,
-        decoder=_training("mini" if tiny else "mini_128", steps=2000, positions=32, tiny=tiny, **on_gpu),
+        decoder=_training(
+            "mini" if tiny else "mini_128",
+            steps=2000,
+            positions=32,
+            tiny=tiny,
+            components=_longer_components(tiny),
+            **on_gpu,
+        ),
     )
