@@ -51,6 +51,10 @@ PROMISES = {
         4e6, same_codes_painted_by_patches, {"image": 0.8, "photos": 0.7, "mask": 0.8, "normals": 1.0}, 0.93, 30, 0.6,
         0.7, 20,
     ),
+    "mini": Promise(
+        2.2e6, same_codes_painted_by_patches, {"image": 0.8, "photos": 0.8, "mask": 0.6, "normals": 0.8}, 0.93, 25, 0.7,
+        0.85, 10,
+    ),
     # the acceptance of its recipe: 1 dB on RGB, IoU 0.90, 20 degrees, 60 % of the codes
     "tokenizer_64_f8": Promise(
         6e6, small_k_means, {"image": 1.5, "photos": 1.5, "mask": 1.0, "normals": 1.7}, 0.94, 20, 0.6, 0.75, 15

@@ -155,7 +155,7 @@ def _stores(tiny: bool) -> tuple[StoreConfig, ...]:
 
 def _training(size: str, *, steps: int, positions: int, tiny: bool, **settings: Any) -> DecoderTrainConfig:
     """The training of a decoder of a size: warm-up, stable, decay over the last third."""
-    settings = {"components": _components(tiny), "max_passes": 40} | settings
+    settings = dict[str, Any](components=_components(tiny), max_passes=40) | settings
     steps, positions = (6, 4) if tiny else (steps, positions)
     return DecoderTrainConfig(
         model=SIZES[size],
@@ -218,7 +218,7 @@ def mini_128(tiny: bool = False) -> LVMConfig:
     Smaller: openlvm train mini_128 --tiny
     Result:  not trained yet; docs/gpu.md
     """
-    on_gpu = {} if tiny else {"layout": "packed", "compile": True, "max_passes": 200}
+    on_gpu: dict[str, Any] = {} if tiny else {"layout": "packed", "compile": True, "max_passes": 200}
     return LVMConfig(
         tokenizer="demo" if tiny else "runs/mini-128-tokenizer/tokenizer",
         workers=0 if tiny else 16,
