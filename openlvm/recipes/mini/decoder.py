@@ -204,9 +204,8 @@ def mini_more(tiny: bool = False) -> LVMConfig:
     Result:  not finished yet
     """
     training = _training("mini", steps=4500, positions=8, tiny=tiny)
-    training = replace(
-        training, components=_longer_components(tiny), train=replace(training.train, positions_per_forward=4, seed=1)
-    )
+    train = replace(training.train, positions_per_forward=4, seed=1)
+    training = replace(training, components=_longer_components(tiny), max_passes=60, train=train)
     return replace(mini(tiny), tokenizer="mini", start="mini", decoder=training)
 
 
