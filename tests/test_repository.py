@@ -1,25 +1,18 @@
 """The repository's own rules can fail: each is broken once."""
 
-import importlib.util
 import subprocess
 from pathlib import Path
 
 import pytest
+from scripts import script
 
 ROOT = Path(__file__).parents[1]
-
-
-def _load(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
 def broken(tmp_path, monkeypatch):
     """What the check says of a repository with these files."""
-    rules = _load("check_repository")
+    rules = script("tools/check_repository.py")
     monkeypatch.setattr(rules, "ROOT", tmp_path)
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
 
@@ -64,7 +57,7 @@ def test_repository_accepts_methods_that_a_protocol_speaks_for(broken):
 
 
 def test_compare_runs_finds_the_first_difference():
-    first_difference = _load("compare_runs").first_difference
+    first_difference = script("tools/compare_runs.py").first_difference
     lines = [{"step": step, "loss": 1 / (step + 1), "timing": {"tokens_per_second": step}} for step in range(3)]
     other = [{**line, "timing": {"tokens_per_second": -1}} for line in lines]
     assert first_difference(lines, other) is None

@@ -75,7 +75,7 @@ def draw(seeds: Words, number: Words | int, limits: Words | int) -> Words:
 
 
 def nothing_drawn() -> AbstractContextManager[Any]:
-    """A context in which torch.nn.init leaves tensors as they are: for networks whose weights come from a file.
+    """A context in which the random draws of torch.nn.init do nothing: for networks whose weights come from a file.
 
     On the device "meta" drawing would do nothing and import half of torch first, for about a second.
     """

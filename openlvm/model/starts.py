@@ -13,7 +13,8 @@ from openlvm.model.decoder import INIT_STD, Block, Decoder, DecoderConfig
 
 PEAK = 20.0
 """Attention logit at the offset looked back to, 0 on average elsewhere: with rope_theta=100 and 64 channels a head
-gives 0.6 of its attention to that code and 0.98 to it and its two neighbors."""
+gives 0.6 of its attention to that code and 0.98 to it and its two neighbors; with the scales of model/grid.py 0.9
+to that code alone, and most of the rest to the same place of older images."""
 
 
 def fresh_decoder(

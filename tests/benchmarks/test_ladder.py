@@ -1,10 +1,10 @@
 """The ladder compares runs after what all of them have reached, by hand-written metrics."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
+from scripts import script
 
 from openlvm.core.runs import as_json
 from openlvm.model.sizes import SIZES
@@ -12,14 +12,7 @@ from openlvm.model.sizes import SIZES
 ROOT = Path(__file__).parents[2]
 
 
-def _load(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-ladder = _load("ladder")
+ladder = script("benchmarks/ladder.py")
 
 
 def _run(at: Path, seconds_a_line: float, lines: int, size: str) -> Path:

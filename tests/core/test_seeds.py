@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openlvm.core.seeds import below, derive, draw, rng, seed_of
+from openlvm.core.seeds import below, derive, draw, nothing_drawn, rng, seed_of
 
 MASK = (1 << 64) - 1
 
@@ -70,3 +71,11 @@ def test_below_limits():
 def test_draw_is_uniform():
     counts = np.bincount(draw(np.arange(60_000, dtype=np.uint64), 3, 6), minlength=6)
     assert ((counts - 10_000) ** 2 / 10_000).sum() < 20.5  # chi-square, 5 degrees of freedom, 0.1 %
+
+
+def test_nothing_drawn_leaves_tensors_as_they_are():
+    with nothing_drawn():
+        for draw_into in (torch.nn.init.normal_, torch.nn.init.uniform_, torch.nn.init.kaiming_uniform_):
+            assert torch.equal(draw_into(tensor=torch.zeros(3, 3)), torch.zeros(3, 3))
+            assert torch.equal(draw_into(torch.zeros(3, 3)), torch.zeros(3, 3))
+    assert torch.nn.init.normal_(torch.zeros(3)).abs().min() > 0

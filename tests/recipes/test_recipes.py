@@ -3,6 +3,7 @@
 import pytest
 
 from openlvm.core.runs import as_json
+from openlvm.evaluation.suites.mini import LISTED, UNSEEN_MAPPINGS
 from openlvm.evaluation.tasks import PromptTask
 from openlvm.recipes import RECIPES
 from openlvm.recipes.config import LVMConfig
@@ -10,6 +11,7 @@ from openlvm.recipes.demo import GENERATED, NUM_PAIRS, TASKS, WRONG, demo
 from openlvm.sentences.generated import GENERATED as KNOWN
 from openlvm.sentences.grammar import GRAMMAR
 from openlvm.sources.pack import PackViews
+from openlvm.sources.worlds.shapes import TRAINING_FAMILIES, ShapesWorld
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -58,3 +60,17 @@ def test_lvm_config_rejects_components_without_a_store():
 
 def test_tasks_are_values():
     assert TASKS[0] == PromptTask(name="segmentation", target="mask", metric="iou")
+
+
+@pytest.mark.parametrize("name", ["mini", "mini_more", "mini_128"])
+def test_mini_trains_what_the_suite_lists_and_nothing_that_is_held_out(name):
+    config = RECIPES[name]()
+    trained = {(part.kind.source, part.kind.target) for part in config.decoder.components if part.kind.name == "pairs"}
+    listed = {(task.source, target) for task in LISTED for target in task.targets}
+    unseen = {("image", mapping) for mapping in UNSEEN_MAPPINGS}
+    assert listed - unseen <= trained
+    assert not set(UNSEEN_MAPPINGS) & {slot for store in config.stores for slot in store.generated}
+    shapes = [store.source for store in config.stores if isinstance(store.source, ShapesWorld)]
+    assert {task for source in shapes for task in source.tasks} == set(TRAINING_FAMILIES)
+    splits = {getattr(store.source, "split", "none") for store in config.stores}
+    assert splits == {"train"}

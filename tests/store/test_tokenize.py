@@ -234,6 +234,15 @@ def test_full_disk_leaves_only_whole_parts(tmp_path, monkeypatch):
     assert files_of(tmp_path / "s") == files_of(tmp_path / "whole")
 
 
+def test_store_is_gone_on_with_by_a_tokenizer_that_paints_otherwise(tmp_path):
+    repainted = FakeTokenizer()
+    repainted.fingerprint = "other-all"
+    tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "s")
+    before = files_of(tmp_path / "s")
+    tokenize(SOURCE, tokenizer=repainted, at=tmp_path / "s")
+    assert files_of(tmp_path / "s") == before
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -1,11 +1,11 @@
 """What comes back from a GPU machine loads as it stands, and is the LVM that was trained, in bfloat16."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from scripts import script
 
 from openlvm.bundle import SpecialIds, load_bundle, save_bundle
 from openlvm.model.decoder import Decoder, DecoderConfig
@@ -14,14 +14,7 @@ from openlvm.tokenizer.folder import load_tokenizer
 ROOT = Path(__file__).parents[2]
 
 
-def _load(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-export_bundle = _load("export_bundle")
+export_bundle = script("tools/export_bundle.py")
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 """A thin pack holds what fits, in the order that was promised, and is a pack that the sources read."""
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+from scripts import script
 
 from openlvm.sources.pack import PackGame, PackPoses, PackViews
 from openlvm.sources.pack.files import open_pack
@@ -15,14 +15,7 @@ SAMPLE = ROOT / "openlvm" / "assets" / "sample-pack"
 OBJECTS = {f"chair-{number}" for number in range(6)}
 
 
-def _load(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-thin_pack = _load("thin_pack")
+thin_pack = script("tools/thin_pack.py")
 
 
 def _object(key: str, split: str = "train") -> dict:
