@@ -21,7 +21,7 @@ from peers import llama
 from openlvm.core.picking import pick
 from openlvm.model.decoder import Decoder
 from openlvm.model.sizes import SIZES
-from openlvm.prompting.engine import generate
+from openlvm.prompting.engine.generate import generate
 from openlvm.prompting.sampling import GREEDY
 
 NUM_CODES = 8192

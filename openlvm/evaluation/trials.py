@@ -21,7 +21,7 @@ from openlvm.core.records import Payload
 from openlvm.core.seeds import rng
 from openlvm.evaluation.metrics import pixel_error
 from openlvm.evaluation.tasks import METRICS, Asked, PromptTask
-from openlvm.prompting.engine import generate
+from openlvm.prompting.engine.generate import generate
 from openlvm.prompting.lvm import LVM
 from openlvm.prompting.prompts import code_row
 from openlvm.prompting.sampling import Sampling

@@ -12,7 +12,7 @@ import torch
 
 from openlvm.bundle import Bundle, load_bundle
 from openlvm.core.images import Picture
-from openlvm.prompting.engine import generate
+from openlvm.prompting.engine.generate import generate
 from openlvm.prompting.prompts import Pair, analogy_order, code_row, compose_order, encode, named
 from openlvm.prompting.sampling import Sampling
 from openlvm.prompting.scoring import option_log_probs, perplexity, target_log_probs

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from openlvm.bundle import EMBEDDED
-from openlvm.prompting.engine import generate
+from openlvm.prompting.engine.generate import generate
 from openlvm.prompting.lvm import LVM
 from openlvm.prompting.sampling import GREEDY, Sampling
 from openlvm.prompting.scoring import perplexity, target_log_probs

@@ -17,7 +17,7 @@ from openlvm.prompting.prompts import code_row
 from openlvm.prompting.scoring import target_log_probs
 
 CODES_AT_ONCE = {"cpu": 2048, "cuda": 65_536}
-"""Codes in one forward; on a CPU more are slower (prompting/engine.py, READ_AT_ONCE)."""
+"""Codes in one forward; on a CPU more are slower (prompting/engine/generate.py, READ_AT_ONCE)."""
 
 
 def mean_log_probs(lvm: LVM, prompts: Sequence[Sequence[np.ndarray]]) -> np.ndarray:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
-from openlvm.core.seeds import Words
 from openlvm.model.cache import KVCache
 from openlvm.model.decoder import Decoder
-from openlvm.prompting.sampling import Sampling, choose_codes, row_seeds
+from openlvm.prompting.engine.steps import sequential
+from openlvm.prompting.sampling import Sampling, row_seeds
 
 ROWS_AT_ONCE = 48
 """Rows decoded together by default: about 0.4 GB of cache with the demo decoder at its full context."""
@@ -30,6 +30,8 @@ class Continuations:
     """int64 [P, C, num_new], 0 .. K - 1, on the CPU."""
     log_probs: torch.Tensor
     """float32 [P, C, num_new]: natural logarithm of each code's probability at temperature 1, over the K codes."""
+    entropies: torch.Tensor
+    """float32 [P, C, num_new]: entropy in nats of the distribution that each code's probability is of, 0 .. ln K."""
 
 
 def generate(
@@ -60,7 +62,7 @@ def generate(
     rows = _check(decoder, prompts, num_new, num_candidates, num_codes)
     sampling = sampling or Sampling()
     codes = torch.empty(len(rows), num_candidates, num_new, dtype=torch.int64)
-    log_probs = torch.empty(len(rows), num_candidates, num_new)
+    log_probs, entropies = (torch.empty(len(rows), num_candidates, num_new) for _ in range(2))
     for numbers in _batches(rows, 1 if exact else max(1, rows_at_once // num_candidates)):
         batch = torch.stack([rows[number] for number in numbers]).to(decoder.model.embed_tokens.weight.device)
         seeds = row_seeds(seed, numbers, num_candidates)
@@ -68,15 +70,17 @@ def generate(
         if exact:
             for candidate in range(num_candidates):
                 fork = cache.fork(1, room=num_new)
-                drawn, chances = _decode(decoder, logits, fork, num_new, sampling, seeds[candidate : candidate + 1])
-                codes[numbers[0], candidate], log_probs[numbers[0], candidate] = drawn[0].cpu(), chances[0].cpu()
+                drawn = sequential(decoder, logits, fork, num_new, sampling, seeds[candidate : candidate + 1])
+                codes[numbers[0], candidate], log_probs[numbers[0], candidate] = drawn.codes[0], drawn.log_probs[0]
+                entropies[numbers[0], candidate] = drawn.entropies[0]
             continue
         cache = cache if num_candidates == 1 else cache.fork(num_candidates, room=num_new)
         logits = logits.repeat_interleave(num_candidates, dim=0)  # [R, K]
-        drawn, chances = _decode(decoder, logits, cache, num_new, sampling, seeds)
-        codes[numbers] = drawn.view(len(numbers), num_candidates, num_new).cpu()
-        log_probs[numbers] = chances.view(len(numbers), num_candidates, num_new).cpu()
-    return Continuations(codes, log_probs)
+        drawn = sequential(decoder, logits, cache, num_new, sampling, seeds)
+        shape = (len(numbers), num_candidates, num_new)
+        codes[numbers], log_probs[numbers] = drawn.codes.view(shape), drawn.log_probs.view(shape)
+        entropies[numbers] = drawn.entropies.view(shape)
+    return Continuations(codes, log_probs, entropies)
 
 
 def _check(
@@ -140,20 +144,3 @@ def _length_shared(batch: torch.Tensor) -> int:
         return 0
     differs = (batch[:, :-1] != batch[:1, :-1]).any(dim=0)  # [T - 1]
     return int(differs.int().argmax()) if bool(differs.any()) else batch.shape[1] - 1
-
-
-@torch.inference_mode()
-def _decode(
-    decoder: Decoder, logits: torch.Tensor, cache: KVCache, num_new: int, sampling: Sampling, seeds: Words
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw codes one by one: int64 [R, num_new] and their log-probabilities, from the logits [R, K] of the first."""
-    num_codes = logits.shape[1]
-    codes = torch.empty(len(logits), num_new, dtype=torch.int64, device=logits.device)
-    log_probs = torch.empty(len(logits), num_new, device=logits.device)
-    for position in range(num_new):
-        drawn = choose_codes(logits, sampling, seeds, position)[:, None]  # [R, 1]
-        codes[:, position : position + 1] = drawn
-        log_probs[:, position : position + 1] = logits.gather(1, drawn) - logits.logsumexp(dim=1, keepdim=True)
-        if position + 1 < num_new:
-            logits = decoder.head(decoder.hidden(drawn, cache=cache)[:, 0], num_codes=num_codes)  # [R, K]
-    return codes, log_probs

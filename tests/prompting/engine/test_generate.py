@@ -5,8 +5,8 @@ import torch
 import transformers
 
 from openlvm.model.folder import save_decoder
-from openlvm.prompting import engine
-from openlvm.prompting.engine import generate
+from openlvm.prompting.engine import generate as engine
+from openlvm.prompting.engine.generate import generate
 from openlvm.prompting.sampling import GREEDY, Sampling, choose_codes, row_seeds
 
 K = 16

@@ -1,0 +1,1 @@
+"""Continues rows of codes: prompts in, codes out; knows no images."""
