@@ -205,7 +205,7 @@ def mini_more(tiny: bool = False) -> LVMConfig:
     Run:     openlvm train mini_more --run runs/mini-more
     Smaller: openlvm train mini_more --tiny
     Cost:    two hours of two CPU cores, in any number of pieces (--resume)
-    Result:  not finished yet
+    Result:  openlvm/assets/mini/README.md
     """
     training = _training("mini", steps=4200, positions=8, tiny=tiny)
     train = replace(training.train, positions_per_forward=4, seed=1)
