@@ -6,6 +6,7 @@ Letters beside the project's own: A heads, E head dim.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from openlvm.core.seeds import seed_of
-from openlvm.model.cache import KVCache
+from openlvm.model.cache import KVCache, Level
 
 INIT_STD = 0.02  # LLaMA's and LVM's initializer_range
 
@@ -111,6 +112,8 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(size, size, bias=config.attention_bias)
         self.head_dim = config.head_dim
         self.layer = layer
+        self.packed: Callable[[torch.Tensor], torch.Tensor] | None = None
+        """q, k and v as one product, for inference (model/packed.py)."""
 
     def forward(
         self, x: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor], cache: KVCache | None, mask: Any
@@ -118,11 +121,17 @@ class Attention(nn.Module):
         """float [B, T, D] -> float [B, T, D]."""
         rows, num_new, size = x.shape
         shape = (rows, num_new, size // self.head_dim, self.head_dim)
-        query = rotate(self.q_proj(x).view(shape).transpose(1, 2), *rope)  # [B, A, T, E]
-        key = rotate(self.k_proj(x).view(shape).transpose(1, 2), *rope)  # [B, A, T, E]
-        value = self.v_proj(x).view(shape).transpose(1, 2)  # [B, A, T, E]
+        if self.packed is None or torch.is_grad_enabled():
+            query = rotate(self.q_proj(x).view(shape).transpose(1, 2), *rope)  # [B, A, T, E]
+            key = rotate(self.k_proj(x).view(shape).transpose(1, 2), *rope)  # [B, A, T, E]
+            value = self.v_proj(x).view(shape).transpose(1, 2)  # [B, A, T, E]
+        else:
+            heads = self.packed(x).view(rows, num_new, -1, self.head_dim).transpose(1, 2)  # [B, 3 A, T, E]
+            turned, value = heads.split([2 * shape[2], shape[2]], dim=1)
+            query, key = rotate(turned, *rope).chunk(2, dim=1)  # [B, A, T, E]
         if cache is not None:
-            mixed = cache.attend(self.layer, query, key, value)
+            kept = cache.keys[0].dtype
+            mixed = cache.attend(self.layer, query.to(kept), key, value).to(x.dtype)
         else:
             mixed = attend(query, key, value, mask)
         return self.o_proj(mixed.transpose(1, 2).reshape(rows, num_new, size))  # [B, T, D]
@@ -145,10 +154,15 @@ class MLP(nn.Module):
         self.gate_proj = nn.Linear(config.hidden_size, config.mlp_size, bias=False)
         self.up_proj = nn.Linear(config.hidden_size, config.mlp_size, bias=False)
         self.down_proj = nn.Linear(config.mlp_size, config.hidden_size, bias=False)
+        self.packed: Callable[[torch.Tensor], torch.Tensor] | None = None
+        """Gate and up as one product, for inference (model/packed.py)."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """float [B, T, D] -> float [B, T, D]."""
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        if self.packed is None or torch.is_grad_enabled():
+            return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        gate, up = self.packed(x).chunk(2, dim=-1)  # [B, T, mlp_size]
+        return self.down_proj(F.silu(gate) * up)
 
 
 class Block(nn.Module):
@@ -191,9 +205,17 @@ class Trunk(nn.Module):
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
 
-    def rope(self, positions: torch.Tensor | None, start: int, num_new: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows of the rotary tables: [T, E / 2], or [B, 1, T, E / 2] for positions given per row."""
+    def rope(
+        self, positions: torch.Tensor | None, start: int | torch.Tensor, num_new: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows of the rotary tables: [T, E / 2], or [B, 1, T, E / 2] for positions given per row.
+
+        Args:
+            positions: int64 [T] or [B, T]; by default counted on from `start`, a number or int64 [B, 1].
+        """
         context = self.config.context
+        if positions is None and isinstance(start, torch.Tensor):
+            positions = start + torch.arange(num_new, device=start.device)  # [B, T]
         if positions is None:
             if start + num_new > context:
                 raise ValueError(f"{start + num_new} positions are more than the decoder's context of {context}")
@@ -234,6 +256,13 @@ class Decoder(nn.Module):
                 std = INIT_STD / math.sqrt(2 * self.config.num_layers) if writes else INIT_STD
                 weight.copy_(torch.randn(weight.shape, generator=generator) * std)
 
+    def _apply(self, *args: Any, **how: Any) -> "Decoder":
+        """To another device or dtype: what was packed is no longer what the weights are."""
+        for part in self.modules():
+            if isinstance(part, Attention | MLP):
+                part.packed = None
+        return super()._apply(*args, **how)
+
     def hidden(
         self,
         codes: torch.Tensor,
@@ -256,7 +285,7 @@ class Decoder(nn.Module):
         """
         if cache is not None and mask is not None:
             raise ValueError("a cache is causal; give mask or cache, not both")
-        rope = self.model.rope(positions, cache.length if cache else 0, codes.shape[1])
+        rope = self.model.rope(positions, cache.position if cache else 0, codes.shape[1])
         x = self.model.embed_tokens(codes)  # [B, T, D]
         for block in self.model.layers:
             x = block(x, rope, cache, mask)  # [B, T, D]
@@ -266,7 +295,10 @@ class Decoder(nn.Module):
 
     def head(self, hidden: torch.Tensor, *, num_codes: int | None = None) -> torch.Tensor:
         """Logits float32 [..., V] of `hidden` [..., D]; with num_codes=K only those of codes 0 .. K - 1, [..., K]."""
-        weight = self.model.embed_tokens.weight if self.config.tie_embeddings else self.lm_head.weight
+        table = getattr(self, "lm_head", self.model.embed_tokens)
+        if not isinstance(table, nn.Linear | nn.Embedding):  # rounded to int8 (model/int8.py)
+            return table.first(hidden, num_codes or self.config.vocab_size).float()
+        weight = table.weight
         return F.linear(hidden, weight if num_codes is None else weight[:num_codes]).float()
 
     def forward(
@@ -280,9 +312,16 @@ class Decoder(nn.Module):
         """int64 [B, T] -> float32 [B, T, V]; arguments as in `hidden`."""
         return self.head(self.hidden(codes, cache=cache, mask=mask, positions=positions))
 
-    def new_cache(self, *, rows: int, room: int) -> KVCache:
-        """An empty cache for `rows` rows of up to `room` positions, on the decoder's device and of its dtype."""
+    def new_cache(self, *, rows: int, room: int, past: Sequence[Level] = ()) -> KVCache:
+        """An empty cache for `rows` rows of up to `room` positions, on the decoder's device and of its dtype.
+
+        On a CPU it is float32 whatever the decoder is: attention of one query is 3 times slower in bfloat16 there.
+
+        Args:
+            past: pieces of other caches that the rows continue.
+        """
         weight = self.model.embed_tokens.weight
+        dtype = torch.float32 if weight.device.type == "cpu" else weight.dtype
         shape = (rows, self.config.num_heads, room, self.config.head_dim)
-        keys, values = ([weight.new_empty(shape) for _ in self.model.layers] for _ in range(2))
-        return KVCache(keys, values)
+        keys, values = ([weight.new_empty(shape, dtype=dtype) for _ in self.model.layers] for _ in range(2))
+        return KVCache(keys, values, past=past)

@@ -31,6 +31,8 @@ def save_decoder(decoder: Decoder, at: Path | str, *, dtype: torch.dtype = torch
     Args:
         dtype: of the stored weights.
     """
+    if any(not value.is_floating_point() for value in decoder.state_dict().values()):
+        raise ValueError("weights rounded to int8 cannot be written; save the decoder before it is rounded")
     state = {name: value.detach().to("cpu", dtype).contiguous() for name, value in decoder.state_dict().items()}
     with atomic_write(Path(at) / WEIGHTS) as file:
         file.write(save(state, metadata={"format": "pt"}))

@@ -4,114 +4,197 @@ Letters beside the project's own: C candidates, F frames drawn.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
 
 from openlvm.bundle import Bundle, load_bundle
 from openlvm.core.images import Picture
-from openlvm.prompting.engine.generate import generate
-from openlvm.prompting.prompts import Pair, analogy_order, code_row, compose_order, encode, named
+from openlvm.core.picking import pick
+from openlvm.model.packed import DTYPES, pack, with_dtype
+from openlvm.prompting.answers import Answer, Choice
+from openlvm.prompting.drawing import How, Wishes, answers_of, draw_apart, draw_together
+from openlvm.prompting.examples import Example, nearest_examples
+from openlvm.prompting.long import draw_long
+from openlvm.prompting.prompts import (
+    Pair,
+    analogy_order,
+    check_room,
+    code_row,
+    compose_order,
+    counts_asked,
+    encode_rows,
+    example_orders,
+    named,
+    pairs_in_order,
+)
 from openlvm.prompting.sampling import Sampling
-from openlvm.prompting.scoring import option_log_probs, perplexity, target_log_probs
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What was drawn."""
-
-    images: np.ndarray
-    """uint8 [C, F, H, W, 3]."""
-    codes: np.ndarray
-    """int64 [C, F, N]."""
-    log_probs: np.ndarray
-    """float32 [C, F, N]: natural logarithm of each code's probability at temperature 1, over the K codes."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which option fits best."""
-
-    index: int
-    """Of the option with the lowest perplexity."""
-    perplexities: tuple[float, ...]
-    """Of every option, in the order given."""
+from openlvm.prompting.scoring import perplexity, row_log_probs
+from openlvm.store.format import Store
 
 
 class LVM:
     """A large vision model: give it pictures, and it draws what comes next.
 
     Pictures are given as paths, PIL images or uint8 arrays [H, W, 3] of any size. What decides chance is `seed` alone.
+
+    Args:
+        bundle: its decoder's weights are laid out for drawing, in place (model/packed.py).
     """
 
     def __init__(self, bundle: Bundle):
         self.bundle = bundle
+        pack(bundle.decoder)
         self.sampling = Sampling(**bundle.meta.get("sampling", {}))
         """How codes are drawn unless a call says otherwise."""
 
     @classmethod
-    def load(cls, name: Path | str = "mini", *, device: str = "cpu") -> "LVM":
+    def load(cls, name: Path | str = "mini", *, device: str = "cpu", dtype: str = "float32") -> "LVM":
         """An LVM by its place or name; the one that ships with the package needs neither network nor GPU.
 
         Args:
             name: "mini", the embedded LVM, or a bundle folder, such as the one that `openlvm demo --train` writes.
             device: where its weights lie: "cpu", "cuda".
+            dtype: of the decoder's weights: "float32", "bfloat16" or "int8"; the last two change answers a little.
         """
-        return cls(load_bundle(name, device=device))
+        pick(DTYPES, dtype, "dtype")
+        bundle = load_bundle(name, device=device)
+        with_dtype(bundle.decoder, dtype)
+        return cls(bundle)
 
     def complete(
         self,
         images: Sequence[Picture],
         *,
         num_frames: int = 1,
-        num_candidates: int = 1,
-        seed: int = 0,
-        sampling: Sampling | None = None,
-        exact: bool = False,
+        slide: bool = False,
+        keep: int | None = None,
+        reuse: bool = False,
+        **how: Unpack[Wishes],
     ) -> Answer:
-        """Sequential prompting: the frames that follow a row of pictures.
+        """Sequential prompting: the frames that follow a row of pictures, however many.
+
+        When the context is full, whole pictures are dropped from its front and the rest is read again.
 
         Args:
             images: at least one.
             num_frames: F, pictures to draw.
-            num_candidates: C, independent answers.
-            seed: of chance.
-            sampling: how codes are drawn; by default as the bundle suggests (`meta["sampling"]` in lvm.json), or else
-                from the model's own distribution (temperature 1).
-            exact: the same bits whatever `num_candidates` is, at about C times the cost.
+            slide: allow more pictures than fit beside one new one; the first of them are dropped.
+            keep: pictures kept when the context is full; by default as many as fit beside one new one. Fewer are
+                read again less often.
+            reuse: keep what was computed for them instead of reading again: faster, and inexact, since it has seen the
+                dropped pictures. `Answer.reuse_error` says by how much.
+            how: `num_candidates`, `seed`, `sampling`, `exact`, `fast`, `ahead`, `on_codes`; see `Wishes`.
         """
-        return self._draw(named(images, "images"), num_frames, num_candidates, seed, sampling, exact)
+        settled, given, fit = How.of(self.sampling, how), named(images, "images"), self.bundle.images_in_context
+        if num_frames < 1:
+            raise ValueError(f"num_frames={num_frames} must be at least 1")
+        if keep is not None and not 1 <= keep < fit:
+            raise ValueError(f"keep={keep} must lie in 1 .. {fit - 1}: {fit} images fit, the last of them is drawn")
+        kept = fit - 1 if keep is None else keep
+        if slide and len(given) + 1 > fit:
+            given = dict([*given.items()][-kept:])
+        check_room(self.bundle, len(given), 1, remedy=", or slide=True to drop the first ones")
+        codes = self._encoded(given)
+        if len(given) + num_frames <= fit:
+            drawn = draw_apart(self.bundle, [codes], num_frames, settled, style="sequence")
+            return answers_of(self.bundle, drawn, reuse_error=() if reuse else None)[0]
+        long = draw_long(self.bundle, codes, num_frames, settled, keep=kept, reuse=reuse)
+        return answers_of(self.bundle, long.drawn, reuse_error=long.reuse_error)[0]
 
     def analogy(
         self,
         pairs: Sequence[Pair],
         query: Picture,
         *,
-        num_candidates: int = 1,
-        seed: int = 0,
-        sampling: Sampling | None = None,
-        exact: bool = False,
+        ensemble: int = 1,
+        **how: Unpack[Wishes],
     ) -> Answer:
-        """Analogy prompting: [(a, A), (b, B)], c give a picture that is to c as A is to a; arguments as `complete`."""
-        return self._draw(analogy_order(pairs, query), 1, num_candidates, seed, sampling, exact)
+        """Analogy prompting: [(a, A), (b, B)], c give a picture that is to c as A is to a; arguments as `complete`.
+
+        Args:
+            ensemble: orders of the pairs (the one given, and others drawn by `seed`) that are asked together: each code
+                comes from the mean of their distributions. If the pairs do not all fit, as many different choices of
+                those that fit. Costs so many times more.
+        """
+        settled, given = How.of(self.sampling, how), analogy_order(pairs, query)
+        orders = self._orders(len(pairs), ensemble, settled.seed)
+        codes = self._encoded(given)
+        return self._analogies(codes[:-1].unflatten(0, (-1, 2)), codes[-1:], settled, orders)[0]
+
+    def analogies(self, pairs: Sequence[Pair], queries: Sequence[Picture], **how: Unpack[Wishes]) -> list[Answer]:
+        """Analogy prompting of many queries with the same examples, which are read once; arguments as `complete`.
+
+        The first answer is that of `analogy`; the others have their own draws, by their number.
+        """
+        settled, shown = How.of(self.sampling, how), pairs_in_order(pairs, "pairs")
+        asked = named(queries, "queries")
+        if not asked:
+            raise ValueError("queries is empty; give at least one picture to answer")
+        orders = self._orders(len(pairs), 1, settled.seed)
+        codes = self._encoded(shown | asked)
+        return self._analogies(codes[: len(shown)].unflatten(0, (-1, 2)), codes[len(shown) :], settled, orders)
+
+    def analogy_from(
+        self,
+        store: Store | Path | str,
+        query: Picture,
+        *,
+        source: str = "image",
+        target: str,
+        count: int = 3,
+        by: str = "overlap",
+        exclude: Sequence[int] = (),
+        ensemble: int = 1,
+        **how: Unpack[Wishes],
+    ) -> Answer:
+        """Analogy prompting with examples from a store of this LVM's tokenizer, the one nearest to the query last.
+
+        Args:
+            store: an open store, or its folder.
+            source, target: slots of the store that hold pictures like the query and like the answer.
+            count: examples shown.
+            by: how they are chosen: "overlap" or "likelihood"; see `nearest_examples`.
+            exclude: numbers of records that are not to be shown.
+        """
+        settled, tokenizer = How.of(self.sampling, how), self.bundle.tokenizer
+        fingerprint = tokenizer.codes_fingerprint
+        opened = store if isinstance(store, Store) else Store.open(store, tokenizer)
+        if opened.codes_fingerprint != fingerprint:
+            raise ValueError(
+                f"the store {opened.at} has codes of another tokenizer ({opened.codes_fingerprint[:12]}…) than "
+                f"this LVM ({fingerprint[:12]}…); tokenize the data with the LVM's own"
+            )
+        orders = self._orders(count, ensemble, settled.seed)
+        asked = self._encoded({"query": query})
+        found = nearest_examples(
+            opened, asked[0].numpy(), source=source, target=target, count=count,
+            by=by,
+            decoder=self.bundle.decoder,
+            bos=self.bundle.special.bos,
+            exclude=exclude,
+        )  # fmt: skip
+        examples = tuple(reversed(found))
+        pairs = torch.from_numpy(np.stack([[one.source, one.target] for one in examples]))  # [E, 2, N]
+        return self._analogies(pairs, asked, settled, orders, examples=examples)[0]
 
     def compose(
         self,
         groups: Sequence[Sequence[Pair]],
         query: Picture,
-        *,
-        num_candidates: int = 1,
-        seed: int = 0,
-        sampling: Sampling | None = None,
-        exact: bool = False,
+        **how: Unpack[Wishes],
     ) -> Answer:
         """Compositional prompting: several tasks shown one after the other, then the query; arguments as `complete`.
 
         [[(a, A), (b, B)], [(a2, A2)]] and c are shown as a A b B a2 A2 c.
         """
-        return self._draw(compose_order(groups, query), 1, num_candidates, seed, sampling, exact)
+        settled, given = How.of(self.sampling, how), compose_order(groups, query)
+        check_room(self.bundle, len(given), 1)
+        codes = self._encoded(given)
+        drawn = draw_apart(self.bundle, [codes], 1, settled, style="analogy")
+        return answers_of(self.bundle, drawn, queries=codes[-1:])[0]
 
     def score(self, context: Sequence[Picture], target: Picture, *, restrict: bool = False) -> float:
         """Perplexity (natural base, mean over the target's codes) of a picture given those before it.
@@ -121,64 +204,160 @@ class LVM:
             target: the picture that is scored.
             restrict: softmax over the K codes; by default over the whole vocabulary, as published.
         """
-        row = torch.cat(
-            [self._prompt(named(context, "context"), 1), encode({"target": target}, self.bundle.tokenizer)[0]]
-        )
-        num_targets = self.bundle.tokenizer.codes_per_image
-        return perplexity(
-            target_log_probs(self.bundle.decoder, row[None], num_targets, num_codes=self._num_codes(restrict))
-        )
+        return float(self._scores([named(context, "context")], {"target": target}, restrict)[0])
 
-    def choose(self, context: Sequence[Picture], options: Sequence[Picture], *, restrict: bool = False) -> Choice:
-        """The option that follows the context best: the one with the lowest perplexity; arguments as `score`."""
-        given = named(options, "options")
+    def scores(
+        self,
+        contexts: Sequence[Sequence[Picture]],
+        targets: Sequence[Picture],
+        *,
+        restrict: bool = False,
+        rows_at_once: int | None = None,
+    ) -> np.ndarray:
+        """`score` of n targets, each after its own context: float64 [n]. A picture given many times is encoded once.
+
+        Args:
+            rows_at_once: rows in one forward; by default as many as are fast.
+        """
+        if len(contexts) != len(targets):
+            raise ValueError(f"{len(contexts)} contexts given for {len(targets)} targets; give one context a target")
+        shown = [named(context, f"contexts[{number}]") for number, context in enumerate(contexts)]
+        return self._scores(shown, named(targets, "targets"), restrict, rows_at_once)
+
+    def choose(
+        self,
+        context: Sequence[Picture],
+        options: Sequence[Picture],
+        *,
+        restrict: bool = False,
+        against: str = "context",
+    ) -> Choice:
+        """The option that follows the context best; arguments as `score`.
+
+        Args:
+            against: "context" takes the lowest perplexity; "context_free" the largest fall from the option's perplexity
+                without the context, so that a plain picture does not win by being plain.
+        """
+        given, shown = named(options, "options"), named(context, "context")
         if len(given) < 2:
             raise ValueError(f"options has {len(given)} pictures; a choice needs at least two")
-        codes = encode(given, self.bundle.tokenizer)  # [O, N]
-        prompt = self._prompt(named(context, "context"), 1)
-        scores = option_log_probs(self.bundle.decoder, prompt, codes, num_codes=self._num_codes(restrict))
-        perplexities = tuple(perplexity(row) for row in scores)
-        return Choice(int(np.argmin(perplexities)), perplexities)
-
-    def _num_codes(self, restrict: bool) -> int | None:
-        return self.bundle.tokenizer.codebook_size if restrict else None
-
-    def _prompt(self, images: dict[str, Picture], num_more: int) -> torch.Tensor:
-        """The row of codes of a prompt, if `num_more` images still fit behind it."""
-        given, fit = len(images), self.bundle.images_in_context
-        if num_more < 1:
-            raise ValueError(f"num_frames={num_more} must be at least 1")
-        if given + num_more > fit:
-            raise ValueError(
-                f"{given} images and {num_more} more do not fit: the context of {self.bundle.context} positions holds "
-                f"{fit} images of {self.bundle.tokenizer.codes_per_image} codes. Give at most {max(0, fit - num_more)}"
-            )
-        if not given and self.bundle.special.bos is None:
-            raise ValueError("no picture given; this model has no BOS, so it needs at least one to begin with")
-        codes = encode(images, self.bundle.tokenizer) if given else torch.empty(0, dtype=torch.int64)
-        return code_row(codes, self.bundle.special.bos)
-
-    def _draw(
-        self,
-        images: dict[str, Picture],
-        num_frames: int,
-        num_candidates: int,
-        seed: int,
-        sampling: Sampling | None,
-        exact: bool,
-    ) -> Answer:
-        tokenizer = self.bundle.tokenizer
-        drawn = generate(
-            self.bundle.decoder,
-            [self._prompt(images, num_frames)],
-            num_frames * tokenizer.codes_per_image,
-            num_codes=tokenizer.codebook_size,
-            sampling=self.sampling if sampling is None else sampling,
-            seed=seed,
-            num_candidates=num_candidates,
-            exact=exact,
+        if against not in ("context", "context_free"):
+            raise ValueError(f"against={against!r} must be 'context' or 'context_free'")
+        check_room(self.bundle, len(shown), 1)
+        images, codes = encode_rows([shown, given], self.bundle.tokenizer)
+        prompt = code_row(images, self.bundle.special.bos)
+        after = self._log_probs([torch.cat([prompt, option]) for option in codes], restrict=restrict)  # [O, N]
+        perplexities = tuple(perplexity(row) for row in after)
+        if against == "context":
+            return Choice(index=int(np.argmin(perplexities)), perplexities=perplexities)
+        alone = [code_row(option, self.bundle.special.bos) for option in codes]
+        num_targets = len(alone[0]) - 1  # without a BOS, nothing says what a first code is likely to be
+        free = self._log_probs(alone, num_targets, restrict=restrict)
+        gains = (after[:, -num_targets:] - free).double().mean(dim=1)
+        return Choice(
+            index=int(gains.argmax()), perplexities=perplexities, context_free=tuple(perplexity(row) for row in free)
         )
-        shape = (num_candidates, num_frames, tokenizer.codes_per_image)
-        codes = drawn.codes.view(shape)  # [C, F, N]
-        images_drawn = torch.stack([tokenizer.decode(frames) for frames in codes]).cpu().numpy()  # [C, F, H, W, 3]
-        return Answer(images_drawn, codes.numpy(), drawn.log_probs.view(shape).numpy())
+
+    def score_by_count(
+        self,
+        pairs: Sequence[Pair],
+        query: Picture,
+        answer: Picture,
+        counts: Sequence[int] | None = None,
+        *,
+        restrict: bool = False,
+    ) -> dict[int, float]:
+        """Perplexity of the answer to a query by the number of examples, the first of `pairs`, shown before it.
+
+        Args:
+            counts: numbers of examples; by default 0 and all up to those that fit.
+        """
+        shown, ask = pairs_in_order(pairs, "pairs"), {"query": query}
+        most = min(len(pairs), (self.bundle.images_in_context - 2) // 2)
+        wanted = counts_asked(counts, 0, most, "pairs")
+        contexts = [dict([*shown.items()][: 2 * count]) | ask for count in wanted]
+        return dict(zip(wanted, self._scores(contexts, {"answer": answer}, restrict).tolist(), strict=True))
+
+    def score_by_frames(
+        self,
+        frames: Sequence[Picture],
+        target: Picture,
+        counts: Sequence[int] | None = None,
+        *,
+        restrict: bool = False,
+    ) -> dict[int, float]:
+        """Perplexity of the frame after `frames` by how many of them, the last ones, are shown.
+
+        Args:
+            counts: numbers of frames; by default all that fit, from 1, or from 0 if the model has a BOS.
+        """
+        shown = [*named(frames, "frames").items()]
+        most = min(len(shown), self.bundle.images_in_context - 1)
+        wanted = counts_asked(counts, 1 if self.bundle.special.bos is None else 0, most, "frames")
+        contexts = [dict(shown[len(shown) - count :]) for count in wanted]
+        return dict(zip(wanted, self._scores(contexts, {"target": target}, restrict).tolist(), strict=True))
+
+    def _scores(
+        self,
+        contexts: Sequence[dict[str, Picture]],
+        targets: dict[str, Picture],
+        restrict: bool,
+        rows_at_once: int | None = None,
+    ) -> np.ndarray:
+        """Perplexities float64 [n] of n targets (or of one, after each of the contexts)."""
+        for context in contexts:
+            check_room(self.bundle, len(context), 1)
+        *shown, codes = encode_rows([*contexts, targets], self.bundle.tokenizer)
+        rows = [
+            torch.cat([code_row(images, self.bundle.special.bos), target])
+            for images, target in zip(shown, codes.expand(len(shown), -1), strict=True)
+        ]
+        log_probs = self._log_probs(rows, restrict=restrict, rows_at_once=rows_at_once)
+        return (-log_probs.double().mean(dim=1)).exp().numpy()
+
+    def _log_probs(
+        self,
+        rows: Sequence[torch.Tensor],
+        num_targets: int | None = None,
+        *,
+        restrict: bool,
+        rows_at_once: int | None = None,
+    ) -> torch.Tensor:
+        """float32 [n, M] of the last M codes, by default those of a picture, of rows of codes."""
+        tokenizer = self.bundle.tokenizer
+        return row_log_probs(
+            self.bundle.decoder, rows, num_targets or tokenizer.codes_per_image,
+            num_codes=tokenizer.codebook_size if restrict else None,
+            rows_at_once=rows_at_once,
+        )  # fmt: skip
+
+    def _analogies(
+        self,
+        pairs: torch.Tensor,
+        queries: torch.Tensor,
+        how: How,
+        orders: Sequence[Sequence[int]],
+        *,
+        examples: tuple[Example, ...] = (),
+    ) -> list[Answer]:
+        """Answers to P queries int64 [P, N], after examples int64 [E, 2, N] in each order (P = 1 if in many)."""
+        shown = [
+            torch.cat([pairs[list(order)].flatten(0, 1), query[None]]) for query in queries for order in orders
+        ]  # int64 [S, N] each
+        if len(orders) > 1:
+            drawn = draw_together(self.bundle, shown, how)
+        else:
+            drawn = draw_apart(self.bundle, shown, 1, how, style="analogy")
+        return answers_of(self.bundle, drawn, queries=queries, examples=examples)
+
+    def _orders(self, num_pairs: int, ensemble: int, seed: int) -> list[list[int]]:
+        """Which examples each of `ensemble` prompts shows, after making sure that they fit."""
+        fit = max(0, (self.bundle.images_in_context - 2) // 2)
+        if ensemble == 1 or fit == 0:
+            remedy = ", or ensemble=2 or more to show other ones of them each time" if fit else ""
+            check_room(self.bundle, 2 * num_pairs + 1, 1, remedy=remedy)
+        return example_orders(num_pairs, min(num_pairs, fit), ensemble, seed)
+
+    def _encoded(self, images: dict[str, Picture]) -> torch.Tensor:
+        """int64 [S, N]."""
+        return encode_rows([images], self.bundle.tokenizer)[0]

@@ -45,20 +45,23 @@ def row_seeds(seed: int, prompts: list[int], num_candidates: int) -> Words:
     return derive(of_prompts[:, None], np.arange(num_candidates)).reshape(-1)
 
 
-def gumbel(seeds: Words, position: int, num_codes: int) -> torch.Tensor:
-    """Gumbel noise float32 [R, K] of R rows, given by their seeds, at one position."""
-    words = derive(derive(seeds, np.array([position]))[:, None], np.arange(num_codes))  # [R, K]
+def gumbel(seeds: Words, position: int | np.ndarray, num_codes: int) -> torch.Tensor:
+    """Gumbel noise float32 [R, K] of R rows, given by their seeds uint64 [R], at one position or at one each, [R].
+
+    Seeds [1] and positions [n] are n positions of one row, [n, K]: the same bits as position by position.
+    """
+    words = derive(derive(seeds, position)[:, None], np.arange(num_codes))  # [R, K]
     uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53  # in (0, 1), both ends excluded
     return torch.from_numpy((-np.log(-np.log(uniform))).astype(np.float32))
 
 
-def choose_codes(logits: torch.Tensor, sampling: Sampling, seeds: Words, position: int) -> torch.Tensor:
+def choose_codes(logits: torch.Tensor, sampling: Sampling, seeds: Words, position: int | np.ndarray) -> torch.Tensor:
     """The next code of each row.
 
     Args:
         logits: float32 [R, K].
-        seeds: uint64 [R], of the rows.
-        position: number of the new code, from 0.
+        seeds: uint64 [R], of the rows; [1] if all are of one row.
+        position: number of the new code, from 0; or int [R], one each.
 
     Returns:
         int64 [R], 0 .. K - 1.

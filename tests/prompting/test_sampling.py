@@ -64,6 +64,18 @@ def test_chance_repeats_and_depends_on_every_part():
     assert large.mean() == pytest.approx(0.5772, abs=0.02) and large.var() == pytest.approx(np.pi**2 / 6, rel=0.05)
 
 
+def test_many_positions_at_once_equal_one_by_one():
+    seeds, places = row_seeds(5, [0], 3), np.array([7, 0, 2])
+    assert torch.equal(
+        gumbel(seeds, places, 50), torch.cat([gumbel(seeds[[i]], int(p), 50) for i, p in enumerate(places)])
+    )
+    logits = torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
+    for sampling in (GREEDY, Sampling(), Sampling(temperature=0.7, top_k=9, top_p=0.9)):
+        of_one_row = choose_codes(logits, sampling, seeds[:1], places)
+        alone = [choose_codes(logits[[i]], sampling, seeds[:1], int(place)) for i, place in enumerate(places)]
+        assert torch.equal(of_one_row, torch.cat(alone))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from openlvm.prompting.scoring import option_log_probs, perplexity, set_perplexity, target_log_probs
+from openlvm.prompting import scoring
+from openlvm.prompting.scoring import option_log_probs, perplexity, row_log_probs, set_perplexity, target_log_probs
 
 K = 16
 ROWS = torch.randint(0, K, (5, 20), generator=torch.Generator().manual_seed(0))
@@ -37,12 +38,45 @@ def test_restricted_perplexity_is_lower(decoder):
     assert (target_log_probs(decoder, ROWS, 4, num_codes=K) > target_log_probs(decoder, ROWS, 4)).all()
 
 
-def test_only_targets_go_through_the_head(decoder):
+def test_row_log_probs_equal_row_by_row_whatever_is_read_together(decoder):
+    """Rows of five lengths, some with one context, in the order given; also one at a time."""
+    rows = [ROWS[number % 5, :length] for number, length in enumerate((20, 7, 20, 12, 5, 9, 7))]
+    rows += [torch.cat([rows[3][:-4], ROWS[number, :4]]) for number in range(3)]
+    expected = torch.cat([slow(decoder, row[None], 4) for row in rows])
+    assert torch.allclose(row_log_probs(decoder, rows, 4), expected, atol=1e-5)
+    assert torch.allclose(row_log_probs(decoder, rows, 4, rows_at_once=1), expected, atol=1e-5)
+    assert torch.allclose(row_log_probs(decoder, rows, 4, rows_at_once=3), expected, atol=1e-5)
+    restricted = torch.cat([slow(decoder, row[None], 4, K) for row in rows])
+    assert torch.allclose(row_log_probs(decoder, rows, 4, num_codes=K), restricted, atol=1e-5)
+
+
+def test_row_log_probs_read_a_shared_context_once_and_keep_to_the_limit(decoder, monkeypatch):
+    read = []
+    original = decoder.hidden
+    decoder.hidden = lambda codes, **options: read.append(tuple(codes.shape)) or original(codes, **options)
+    rows = [torch.cat([ROWS[0, :9], ROWS[number, 9:13]]) for number in range(4)]
+    row_log_probs(decoder, rows, 4)
+    assert sorted(read) == [(1, 9), (4, 3)]
+    read.clear()
+    monkeypatch.setitem(scoring.CODES_AT_ONCE, "cpu", 40)
+    row_log_probs(decoder, list(ROWS), 4)
+    assert read == [(2, 19), (2, 19), (1, 19)]  # 40 codes hold two rows of 20
+
+
+def test_rows_at_once_below_one_is_rejected(decoder):
+    with pytest.raises(ValueError, match="rows_at_once=0 must be at least 1"):
+        row_log_probs(decoder, list(ROWS), 4, rows_at_once=0)
+
+
+def test_logits_of_some_targets_at_a_time_are_in_memory(decoder, monkeypatch):
+    monkeypatch.setattr(scoring, "HEAD_AT_ONCE", 7)
+    expected = slow(decoder, ROWS, 4)
     seen = []
     original = decoder.head
     decoder.head = lambda hidden, **options: seen.append(hidden.shape[:-1].numel()) or original(hidden, **options)
-    target_log_probs(decoder, ROWS, 4)
-    assert seen == [4] * 5
+    made = target_log_probs(decoder, ROWS, 4)
+    assert seen == [7, 7, 6]  # 5 targets of 4 codes, and no position before them
+    assert torch.allclose(made, expected, atol=1e-5)
 
 
 def test_perplexity_limits():

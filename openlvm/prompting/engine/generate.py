@@ -1,25 +1,25 @@
-"""Continues rows of codes: each prompt is read once, its candidates then share what was read.
+"""Continues rows of codes: what prompts share is read once, and all that fit are drawn together.
 
 Knows codes only, no images. Letters beside the project's own: P prompts, C candidates of a prompt, R = P * C rows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
-from openlvm.model.cache import KVCache
 from openlvm.model.decoder import Decoder
-from openlvm.prompting.engine.steps import sequential
+from openlvm.prompting.engine.prefixes import Path, paths_of, read_alone, read_paths
+from openlvm.prompting.engine.steps import Drawn, sequential
 from openlvm.prompting.sampling import Sampling, row_seeds
 
 ROWS_AT_ONCE = 48
 """Rows decoded together by default: about 0.4 GB of cache with the demo decoder at its full context."""
-READ_AT_ONCE = 2048
-"""Codes of prompts in one forward: activations that stay in a CPU's cache. 48 prompts of 449 codes, demo decoder, one
-thread: 1.7 s of CPU in parts of 4 prompts, 2.8 s at once (2026-11-21)."""
-SHARE_FROM = 32
-"""Positions that all prompts of a batch must begin with before these are read once for all of them."""
+
+OnRowCodes = Callable[[list[tuple[int, int]], torch.Tensor, torch.Tensor], None]
+"""Called when codes are final: (prompt, candidate) of the R rows drawn together, places int64 [n] of the codes, from 0,
+and the codes int64 [R, n]. What it raises ends the drawing and frees its memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +33,19 @@ class Continuations:
     entropies: torch.Tensor
     """float32 [P, C, num_new]: entropy in nats of the distribution that each code's probability is of, 0 .. ln K."""
 
+    @classmethod
+    def empty(cls, num_prompts: int, num_candidates: int, num_new: int) -> "Continuations":
+        """To be filled in, by `put`."""
+        shape = (num_prompts, num_candidates, num_new)
+        return cls(torch.empty(shape, dtype=torch.int64), torch.empty(shape), torch.empty(shape))
+
+    def put(self, rows: list[tuple[int, int]], drawn: Drawn) -> None:
+        """Fill in what was drawn for (prompt, candidate) of its rows."""
+        prompts, candidates = (torch.tensor(numbers) for numbers in zip(*rows, strict=True))
+        self.codes[prompts, candidates] = drawn.codes
+        self.log_probs[prompts, candidates] = drawn.log_probs
+        self.entropies[prompts, candidates] = drawn.entropies
+
 
 def generate(
     decoder: Decoder,
@@ -45,45 +58,100 @@ def generate(
     num_candidates: int = 1,
     rows_at_once: int = ROWS_AT_ONCE,
     exact: bool = False,
+    on_codes: OnRowCodes | None = None,
 ) -> Continuations:
     """Continue each prompt by `num_new` codes, `num_candidates` times.
 
-    Chance is a function of (seed, number of the prompt in the list, candidate, position). Prompts of equal length are
-    decoded together, and what all of them begin with is computed once.
+    Chance is a function of (seed, number of the prompt in the list, candidate, position). Prompts of any lengths are
+    drawn together; what some of them begin with alike is read once, and looked up once a step.
 
     Args:
         prompts: int64 [T] each, ids of the decoder's vocabulary; lengths may differ.
         num_codes: K; only 0 .. K - 1 are ever drawn.
         sampling: how codes are drawn; by default from the model's own distribution.
         rows_at_once: at most this many rows (prompts times candidates) in one forward, but all candidates of a prompt.
-        exact: decode every row alone, so that its bits do not depend on what else is asked for; costs about as many
+        exact: draw every row alone, so that its bits do not depend on what else is asked for; costs about as many
             times more as there are rows.
+        on_codes: is told each code once it is drawn.
     """
-    rows = _check(decoder, prompts, num_new, num_candidates, num_codes)
-    sampling = sampling or Sampling()
-    codes = torch.empty(len(rows), num_candidates, num_new, dtype=torch.int64)
-    log_probs, entropies = (torch.empty(len(rows), num_candidates, num_new) for _ in range(2))
-    for numbers in _batches(rows, 1 if exact else max(1, rows_at_once // num_candidates)):
-        batch = torch.stack([rows[number] for number in numbers]).to(decoder.model.embed_tokens.weight.device)
-        seeds = row_seeds(seed, numbers, num_candidates)
-        logits, cache = _read(decoder, batch, num_new, num_candidates, num_codes, exact)
-        if exact:
-            for candidate in range(num_candidates):
-                fork = cache.fork(1, room=num_new)
-                drawn = sequential(decoder, logits, fork, num_new, sampling, seeds[candidate : candidate + 1])
-                codes[numbers[0], candidate], log_probs[numbers[0], candidate] = drawn.codes[0], drawn.log_probs[0]
-                entropies[numbers[0], candidate] = drawn.entropies[0]
-            continue
-        cache = cache if num_candidates == 1 else cache.fork(num_candidates, room=num_new)
-        logits = logits.repeat_interleave(num_candidates, dim=0)  # [R, K]
-        drawn = sequential(decoder, logits, cache, num_new, sampling, seeds)
-        shape = (len(numbers), num_candidates, num_new)
-        codes[numbers], log_probs[numbers] = drawn.codes.view(shape), drawn.log_probs.view(shape)
-        entropies[numbers] = drawn.entropies.view(shape)
-    return Continuations(codes, log_probs, entropies)
+    rows = checked(decoder, prompts, num_new, num_candidates, num_codes)
+    made = Continuations.empty(len(rows), num_candidates, num_new)
+    draw = partial(
+        _draw_alone if exact else _draw_together,
+        decoder, num_new=num_new, num_codes=num_codes, sampling=sampling or Sampling(), seed=seed,
+        num_candidates=num_candidates, on_codes=on_codes, made=made,
+    )  # fmt: skip
+    if exact:
+        for number, row in enumerate(rows):
+            draw(number, row)
+    else:
+        pending, at_once = paths_of(rows), max(1, rows_at_once // num_candidates)
+        while pending:
+            paths, pending = pending[:at_once], pending[at_once:]  # nodes that nobody is to continue go
+            draw(paths, pending)
+    return made
 
 
-def _check(
+def _draw_together(
+    decoder: Decoder,
+    paths: list[Path],
+    pending: list[Path],
+    *,
+    num_new: int,
+    num_codes: int,
+    sampling: Sampling,
+    seed: int,
+    num_candidates: int,
+    on_codes: OnRowCodes | None,
+    made: Continuations,
+) -> None:
+    """Continue some paths, all their candidates in one forward a code."""
+    numbers = [path.prompt for path in paths]
+    rows = [(number, candidate) for number in numbers for candidate in range(num_candidates)]
+    logits, cache = read_paths(
+        decoder, paths, copies=num_candidates, room=num_new, num_codes=num_codes, pending=pending
+    )
+    try:
+        drawn = sequential(
+            decoder, logits, cache, num_new, sampling, row_seeds(seed, numbers, num_candidates),
+            on_codes=partial(on_codes, rows) if on_codes else None,
+        )  # fmt: skip
+    except BaseException:
+        cache.free()  # the exception's traceback would hold it
+        raise
+    made.put(rows, drawn)
+
+
+def _draw_alone(
+    decoder: Decoder,
+    number: int,
+    prompt: torch.Tensor,
+    *,
+    num_new: int,
+    num_codes: int,
+    sampling: Sampling,
+    seed: int,
+    num_candidates: int,
+    on_codes: OnRowCodes | None,
+    made: Continuations,
+) -> None:
+    """Continue one prompt, one candidate after the other: shapes depend on nothing else."""
+    logits, cache = read_alone(decoder, prompt, room=num_new, num_codes=num_codes)
+    for candidate, row_seed in enumerate(row_seeds(seed, [number], num_candidates)):
+        rows = [(number, candidate)]
+        cache.rewind(len(prompt))
+        try:
+            drawn = sequential(
+                decoder, logits, cache, num_new, sampling, row_seed[None],
+                on_codes=partial(on_codes, rows) if on_codes else None,
+            )  # fmt: skip
+        except BaseException:
+            cache.free()  # the exception's traceback would hold it
+            raise
+        made.put(rows, drawn)
+
+
+def checked(
     decoder: Decoder, prompts: Sequence[torch.Tensor], num_new: int, num_candidates: int, num_codes: int
 ) -> list[torch.Tensor]:
     """The prompts as int64 tensors, after refusing what cannot be continued."""
@@ -103,44 +171,3 @@ def _check(
         if not 0 <= int(row.min()) <= int(row.max()) < vocab:
             raise ValueError(f"prompt {number} has ids {int(row.min())} .. {int(row.max())} outside 0 .. {vocab - 1}")
     return rows
-
-
-def _batches(rows: list[torch.Tensor], at_once: int) -> Iterator[list[int]]:
-    """Numbers of prompts of equal length, at most `at_once` together."""
-    by_length: dict[int, list[int]] = {}
-    for number, row in enumerate(rows):
-        by_length.setdefault(len(row), []).append(number)
-    for numbers in by_length.values():
-        for start in range(0, len(numbers), at_once):
-            yield numbers[start : start + at_once]
-
-
-@torch.inference_mode()
-def _read(
-    decoder: Decoder, batch: torch.Tensor, num_new: int, num_candidates: int, num_codes: int, exact: bool
-) -> tuple[torch.Tensor, KVCache]:
-    """Read the prompts int64 [P, T]: the logits of what follows [P, K], and the cache, with room to go on if C is 1."""
-    num_rows, length = batch.shape
-    room = num_new if num_candidates == 1 and not exact else 0
-    shared = _length_shared(batch)
-    if shared >= SHARE_FROM:
-        first = decoder.new_cache(rows=1, room=shared)
-        decoder.hidden(batch[:1, :shared], cache=first)
-        cache = first.fork(num_rows, room=length - shared + room)
-        batch = batch[:, shared:]
-    else:
-        cache = decoder.new_cache(rows=num_rows, room=length + room)
-    last = []
-    for start in range(0, num_rows, max(1, READ_AT_ONCE // batch.shape[1])):
-        some = batch[start : start + max(1, READ_AT_ONCE // batch.shape[1])]
-        last.append(decoder.hidden(some, cache=cache.part(start, start + len(some)))[:, -1])
-    cache.advance(batch.shape[1])
-    return decoder.head(torch.cat(last), num_codes=num_codes), cache  # from [P, D]
-
-
-def _length_shared(batch: torch.Tensor) -> int:
-    """Codes that all rows of int64 [P, T] begin with, at most T - 1; 0 for a single row."""
-    if len(batch) == 1:
-        return 0
-    differs = (batch[:, :-1] != batch[:1, :-1]).any(dim=0)  # [T - 1]
-    return int(differs.int().argmax()) if bool(differs.any()) else batch.shape[1] - 1

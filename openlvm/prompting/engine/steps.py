@@ -1,8 +1,9 @@
 """Drawing codes one by one, each from what the decoder says after the one before.
 
-Letters beside the project's own: R rows.
+Letters beside the project's own: R rows, M rows that draw together.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,8 +15,8 @@ from openlvm.model.decoder import Decoder
 from openlvm.prompting.sampling import Sampling, choose_codes
 
 OnCodes = Callable[[torch.Tensor, torch.Tensor], None]
-"""Called when codes are final, with their places int64 [n], numbers of new codes from 0, and the codes int64 [R, n]; what
-it raises ends the drawing."""
+"""Called when codes are final, with their places int64 [n], numbers of new codes from 0, and the codes int64 [R, n];
+what it raises ends the drawing."""
 
 
 class Drawn(NamedTuple):
@@ -37,6 +38,14 @@ def told(logits: torch.Tensor, drawn: torch.Tensor) -> tuple[torch.Tensor, torch
     return log_probs.gather(-1, drawn[..., None])[..., 0], -(log_probs.exp() * log_probs).sum(dim=-1)
 
 
+def mean_of(logits: torch.Tensor, num_together: int) -> torch.Tensor:
+    """Logarithm of the mean of M distributions, at temperature 1: float32 [M * R, K], M-major -> [R, K]."""
+    if num_together == 1:
+        return logits
+    log_probs = logits.unflatten(0, (num_together, -1)).log_softmax(dim=-1)  # [M, R, K]
+    return log_probs.logsumexp(dim=0) - math.log(num_together)
+
+
 @torch.inference_mode()
 def sequential(
     decoder: Decoder,
@@ -46,24 +55,28 @@ def sequential(
     sampling: Sampling,
     seeds: Words,
     *,
+    num_together: int = 1,
     on_codes: OnCodes | None = None,
 ) -> Drawn:
     """Draw `num_new` codes a row, one forward each.
 
     Args:
-        logits: float32 [R, K], of the first code.
-        cache: of R rows, with room for num_new - 1 positions.
+        logits: float32 [M * R, K], of the first code.
+        cache: of M * R rows, with room for num_new - 1 positions.
         seeds: uint64 [R], of the rows.
+        num_together: M; rows r, R + r, 2 R + r ... draw each code once, from the mean of their distributions.
     """
-    num_rows, num_codes = logits.shape
+    num_rows, num_codes = len(seeds), logits.shape[1]
     codes = torch.empty(num_rows, num_new, dtype=torch.int64, device=logits.device)
     log_probs, entropies = (torch.empty(num_rows, num_new, device=logits.device) for _ in range(2))
     for position in range(num_new):
-        drawn = choose_codes(logits, sampling, seeds, position)[:, None]  # [R, 1]
+        pooled = mean_of(logits, num_together)  # [R, K]
+        drawn = choose_codes(pooled, sampling, seeds, position)[:, None]  # [R, 1]
         codes[:, position : position + 1] = drawn
-        log_probs[:, position : position + 1], entropies[:, position : position + 1] = told(logits[:, None], drawn)
+        log_probs[:, position : position + 1], entropies[:, position : position + 1] = told(pooled[:, None], drawn)
         if on_codes:
             on_codes(torch.tensor([position]), drawn.cpu())
         if position + 1 < num_new:
-            logits = decoder.head(decoder.hidden(drawn, cache=cache)[:, 0], num_codes=num_codes)  # [R, K]
+            states = decoder.hidden(drawn.repeat(num_together, 1), cache=cache)[:, 0]  # [M * R, D]
+            logits = decoder.head(states, num_codes=num_codes)  # [M * R, K]
     return Drawn(codes.cpu(), log_probs.cpu(), entropies.cpu(), num_new - 1)

@@ -1,13 +1,19 @@
 """The engine against the obvious slow loop and transformers; batches, forks, shared beginnings change nothing."""
 
+import weakref
+
+import numpy as np
 import pytest
 import torch
 import transformers
 
+from openlvm.bundle import load_bundle
+from openlvm.model.cache import KVCache
 from openlvm.model.folder import save_decoder
-from openlvm.prompting.engine import generate as engine
-from openlvm.prompting.engine.generate import generate
+from openlvm.prompting.engine import prefixes
+from openlvm.prompting.engine.generate import Continuations, generate
 from openlvm.prompting.sampling import GREEDY, Sampling, choose_codes, row_seeds
+from openlvm.sources.worlds.changes import change_puzzles
 
 K = 16
 
@@ -56,6 +62,89 @@ def test_greedy_engine_matches_transformers_generate(decoder, tmp_path):
     assert (unrestricted >= K).any()  # the restriction mattered
 
 
+def unequal_prompts() -> list[torch.Tensor]:
+    """Seven, of seven lengths: four begin with twelve codes of one kind, two with sixteen of another, two are equal."""
+    one, other = prompt(12, 1), prompt(16, 2)
+    tails = [(one, 3), (one, 5), (one, 8), (one, 8), (other, 1), (other, 4), (prompt(1, 3), 1)]
+    return [torch.cat([beginning, prompt(length, 10 + length)]) for beginning, length in tails]
+
+
+@pytest.mark.parametrize("share_from", [4, 99])
+@pytest.mark.parametrize("num_candidates", [1, 2])
+def test_seven_unequal_prompts_equal_one_by_one(decoder, monkeypatch, share_from, num_candidates):
+    """In one batch of all their rows: one forward a step."""
+    monkeypatch.setattr(prefixes, "SHARE_FROM", share_from)
+    prompts, seen = unequal_prompts(), []
+    handle = decoder.model.embed_tokens.register_forward_hook(lambda module, args, out: seen.append(args[0].shape))
+    together = generate(decoder, prompts, 12, num_codes=K, seed=5, num_candidates=num_candidates)
+    handle.remove()
+    assert [tuple(shape) for shape in seen[-11:]] == [(7 * num_candidates, 1)] * 11
+    num_read = sum(shape.numel() for shape in seen[:-11])
+    different = sum(len(row) for row in prompts) - 20  # the equal ones are read once
+    assert num_read == (different - 2 * 12 - 16 if share_from == 4 else different)
+    for number, row in enumerate(prompts):
+        for candidate, seeds in enumerate(row_seeds(5, [number], num_candidates)):
+            codes, log_probs = slow_loop(decoder, row, 12, Sampling(), seeds[None])
+            assert torch.equal(together.codes[number, candidate], codes)
+            assert torch.allclose(together.log_probs[number, candidate], log_probs, atol=1e-5)
+    assert not torch.equal(together.codes[2], together.codes[3])  # equal prompts are different draws
+
+
+def real_prompts(bundle, count: int) -> list[torch.Tensor]:
+    """Rows of three pictures each: a pair, and a query."""
+    puzzles = list(change_puzzles("color", count=count, pairs=1, size=bundle.tokenizer.image_size))
+    pictures = torch.from_numpy(np.stack([picture for puzzle in puzzles for picture in puzzle.context]))
+    codes = bundle.tokenizer.encode(pictures).view(count, -1)
+    return [torch.cat([torch.tensor([bundle.special.bos]), row]) for row in codes]
+
+
+def num_ties(twin, prompts: list[torch.Tensor], made, num_codes: int, vocab_size: int) -> int:
+    """Of equally long prompts, those whose codes part from transformers' greedy ones, where two codes are as good.
+
+    Up to there the logits that transformers sees must say the same, within 1e-5.
+    """
+    num_new = made.codes.shape[2]
+    forbidden = list(range(num_codes, vocab_size))
+    theirs = twin.generate(
+        torch.stack(prompts), max_new_tokens=num_new, do_sample=False, suppress_tokens=forbidden,
+        attention_mask=torch.ones(len(prompts), len(prompts[0]), dtype=torch.int64), pad_token_id=num_codes,
+        output_logits=True, return_dict_in_generate=True,
+    )  # fmt: skip
+    logits = torch.stack(theirs.logits, dim=1)[:, :, :num_codes].float()  # [P, num_new, K]
+    codes, ties = theirs.sequences[:, -num_new:], 0
+    for ours, their, log_probs, their_logits in zip(made.codes[:, 0], codes, made.log_probs[:, 0], logits, strict=True):
+        parted = (ours != their).nonzero()
+        end = int(parted[0]) if len(parted) else num_new
+        expected = their_logits.log_softmax(dim=1).gather(1, their[:, None])[:end, 0]
+        assert torch.allclose(log_probs[:end], expected, atol=1e-5)
+        if end < num_new:
+            first, second = their_logits[end].topk(2).values
+            assert first - second < 1e-4, "codes part where no two are as good"
+            ties += 1
+    return ties
+
+
+def test_200_prompts_match_transformers_greedy(decoder, tmp_path, record_property):
+    """160 random ones of eight lengths on the tiny decoder, 40 real ones on the model that ships."""
+    save_decoder(decoder, tmp_path / "tiny")
+    twin = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "tiny").eval()
+    prompts = [prompt(5 + number // 20, 100 + number) for number in range(160)]
+    made = generate(decoder, prompts, 12, num_codes=K, sampling=GREEDY)
+    ties = 0
+    for start in range(0, 160, 20):
+        some = Continuations(*(field[start : start + 20] for field in (made.codes, made.log_probs, made.entropies)))
+        ties += num_ties(twin, prompts[start : start + 20], some, K, decoder.config.vocab_size)
+    bundle = load_bundle("mini")
+    save_decoder(bundle.decoder, tmp_path / "mini")
+    twin = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "mini").eval()
+    prompts, num_codes = real_prompts(bundle, 40), bundle.tokenizer.codebook_size
+    made = generate(bundle.decoder, prompts, 16, num_codes=num_codes, sampling=GREEDY)
+    ties += num_ties(twin, prompts, made, num_codes, bundle.decoder.config.vocab_size)
+    record_property("ties", ties)
+    print(f"ties: {ties} of 200 prompts")
+    assert len({tuple(row.tolist()) for row in made.codes[:, 0]}) > 10 and ties <= 4
+
+
 def test_candidates_forked_equal_separate_runs(decoder):
     together = generate(decoder, [prompt(9)], 12, num_codes=K, seed=2, num_candidates=4)
     for count in (1, 2, 3):
@@ -87,8 +176,8 @@ def test_shared_beginnings_and_small_batches_change_nothing(decoder, monkeypatch
     prompts = [torch.cat([beginning, prompt(5, seed)]) for seed in range(5)] + [beginning]
     ways = []
     for share_from, at_once, read_at_once in ((1, 48, 2048), (1, 4, 6), (99, 48, 2048), (99, 1, 2048), (99, 48, 20)):
-        monkeypatch.setattr(engine, "SHARE_FROM", share_from)
-        monkeypatch.setattr(engine, "READ_AT_ONCE", read_at_once)
+        monkeypatch.setattr(prefixes, "SHARE_FROM", share_from)
+        monkeypatch.setattr(prefixes, "READ_AT_ONCE", read_at_once)
         ways.append(
             generate(decoder, prompts, 12, num_codes=K, num_candidates=num_candidates, rows_at_once=at_once, seed=1)
         )
@@ -98,20 +187,65 @@ def test_shared_beginnings_and_small_batches_change_nothing(decoder, monkeypatch
 
 
 def test_shared_beginning_is_read_once(decoder, monkeypatch):
-    monkeypatch.setattr(engine, "SHARE_FROM", 8)
+    monkeypatch.setattr(prefixes, "SHARE_FROM", 8)
     read = []
     decoder.model.embed_tokens.register_forward_hook(lambda module, args, out: read.append(args[0].numel()))
     prompts = [torch.cat([prompt(20), prompt(4, seed)]) for seed in (1, 2, 3, 4)]
     generate(decoder, prompts, 3, num_codes=K, sampling=GREEDY)
-    assert sum(read) == 20 + 4 * 4 + 4 * 2
+    assert sum(read) == 16 + 4 * (4 + 4) + 4 * 2  # two blocks of the twenty are shared
     read.clear()
     generate(decoder, [prompt(20)] * 4, 3, num_codes=K, num_candidates=2)
-    assert sum(read) == 19 + 4 * 1 + 8 * 2  # equal prompts: all but the last code is shared
+    assert sum(read) == 20 + 8 * 2  # equal prompts are read once, and draw eight times
+
+
+def test_each_code_is_told_once_with_its_row(decoder):
+    """In batches of two prompts of three candidates; exact tells of one row at a time."""
+    prompts = [prompt(9, 1), prompt(13, 2), prompt(5, 3)]
+    for exact, sizes in ((False, {6, 3}), (True, {1})):
+        told = torch.full((3, 3, 5), -1)
+
+        def on_codes(rows, places, codes, told=told, sizes=sizes):
+            assert len(rows) in sizes and codes.shape == (len(rows), len(places))
+            for (number, candidate), of_row in zip(rows, codes, strict=True):
+                assert (told[number, candidate, places] == -1).all()
+                told[number, candidate, places] = of_row
+
+        made = generate(
+            decoder, prompts, 5, num_codes=K, num_candidates=3, rows_at_once=6, exact=exact, on_codes=on_codes
+        )
+        assert torch.equal(told, made.codes)
+
+
+class Cancelled(Exception):
+    """Someone does not want the answer any more."""
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("prompts", [[9], [9, 9], [14, 20, 9]], ids=str)
+def test_cancelled_call_frees_its_caches(decoder, monkeypatch, prompts, exact):
+    """Even while the exception, whose traceback names the caches, is still held."""
+    tensors, begin = [], KVCache.__init__
+
+    def watched(self, keys, values, **how):
+        begin(self, keys, values, **how)
+        tensors.extend(weakref.ref(tensor) for tensor in [*keys, *values])
+
+    def on_codes(rows, places, codes):
+        if int(places[0]) == 3:
+            assert any(ref() is not None for ref in tensors)
+            raise Cancelled
+
+    monkeypatch.setattr(KVCache, "__init__", watched)
+    monkeypatch.setattr(prefixes, "SHARE_FROM", 4)
+    rows = [prompt(length) for length in prompts]
+    with pytest.raises(Cancelled) as caught:
+        generate(decoder, rows, 8, num_codes=K, num_candidates=2, exact=exact, on_codes=on_codes)
+    assert caught.value and [ref for ref in tensors if ref() is not None] == []
 
 
 def test_only_codes_of_images_are_ever_drawn(decoder):
-    """200 images of a model that likes its special ids: with them allowed they would be a fifth of the draws."""
-    made = generate(decoder, [prompt(5)], 4, num_codes=K, sampling=Sampling(temperature=3), num_candidates=200)
+    """10 000 images of a model that likes its special ids: with them allowed they would be a fifth of the draws."""
+    made = generate(decoder, [prompt(5)], 4, num_codes=K, sampling=Sampling(temperature=3), num_candidates=10_000)
     assert made.codes.unique().tolist() == list(range(K))
     assert (made.log_probs <= 0).all()
 
