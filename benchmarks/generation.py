@@ -20,6 +20,7 @@ from peers import llama
 
 from openlvm.core.picking import pick
 from openlvm.model.decoder import Decoder
+from openlvm.model.packed import pack
 from openlvm.model.sizes import SIZES
 from openlvm.prompting.engine.generate import generate
 from openlvm.prompting.sampling import GREEDY
@@ -52,7 +53,7 @@ def main() -> None:
     if given.threads:
         torch.set_num_threads(given.threads)
     shape = dataclasses.replace(pick(SIZES, given.size, "decoder size"), vocab_size=NUM_CODES + 100)
-    decoder = Decoder(shape).eval().to(device=given.device, dtype=getattr(torch, given.dtype))
+    decoder = pack(Decoder(shape).eval().to(device=given.device, dtype=getattr(torch, given.dtype)))
     generator = torch.Generator().manual_seed(0)
     prompt = torch.randint(0, NUM_CODES, (given.prompt,), generator=generator)
     facts = {

@@ -112,10 +112,10 @@ def test_examples_come_from_a_store(openlvm_json, tokenizer_at, lvm, lvm_at, pic
     slots = ["--folders", "image", "image", "mask", "mask", "--kinds", "mask", "mask"]
     told = ["--at", tmp_path / "data", "--store", tmp_path / "store", "--tokenizer", tokenizer_at]
     openlvm_json("tokenize", "pairs", *told, *slots)
-    words = ["--examples-from", tmp_path / "store", "--target", "mask", "--num-examples", 2, "--lvm", lvm_at]
-    query = ["--query", pictures / "c.png", "--out", tmp_path / "out", "--by", "likelihood"]
+    words = ["--examples-from", tmp_path / "store", "--target", "mask", "--num-examples", 3, "--lvm", lvm_at]
+    query = ["--query", pictures / "e.png", "--out", tmp_path / "out", "--by", "likelihood"]
     result = openlvm_json("prompt", "analogy", *words, *query)
-    expected = lvm.analogy_from(tmp_path / "store", pictures / "c.png", target="mask", count=2, by="likelihood")
+    expected = lvm.analogy_from(tmp_path / "store", pictures / "e.png", target="mask", count=3, by="likelihood")
     assert (read_image(result["images"][0]) == expected.images[0, 0]).all()
     assert [one["record"] for one in result["examples"]] == [one.record for one in expected.examples]
     assert read_image(result["sheet"]).shape[0] > 3 * 16  # the examples, the query, the answer
