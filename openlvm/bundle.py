@@ -126,7 +126,7 @@ def load_bundle(name: Path | str, *, device: torch.device | str = "cpu") -> Bund
     Raises:
         FileNotFoundError, ValueError: no bundle there, or parts that do not belong together; the message says which.
     """
-    at = _folder_of(name)
+    at = folder_of(name)
     stored = read_json(at / META, "LVM description")
     if not isinstance(stored, dict) or stored.get("format") != FORMAT:
         given = stored.get("format") if isinstance(stored, dict) else None
@@ -151,7 +151,7 @@ def load_bundle(name: Path | str, *, device: torch.device | str = "cpu") -> Bund
     return bundle
 
 
-def _folder_of(name: Path | str) -> Path:
+def folder_of(name: Path | str) -> Path:
     """The folder of a bundle, after making sure that it is one."""
     if name in EMBEDDED:
         at = Path(str(files("openlvm") / "assets" / EMBEDDED[str(name)]))

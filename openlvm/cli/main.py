@@ -13,7 +13,10 @@ from openlvm.core.picking import pick
 
 VERBS = {
     "demo": ("prompt the LVM that ships, once for every task; --train makes an LVM", "openlvm.cli.demo"),
-    "prompt": ("continue a sequence, answer by analogy, compose tasks, choose among options", "openlvm.cli.prompt"),
+    "prompt": (
+        "continue a sequence, answer by analogy, compose tasks, choose, score, a batch of lines",
+        "openlvm.cli.prompt",
+    ),
     "evaluate": ("prompt an LVM on held-out pictures and write an honest report", "openlvm.cli.evaluate"),
     "tokenizer": ("train a tokenizer; turn pictures into codes and back", "openlvm.cli.tokenizer"),
     "tokenize": ("turn a folder of pictures, clips or views into a store of codes", "openlvm.cli.tokenize"),

@@ -54,7 +54,7 @@ def load_decoder(at: Path | str, *, dtype: torch.dtype = torch.float32) -> Decod
         raise FileNotFoundError(f"no decoder folder at {at}")
     if not (at / CONFIG).is_file() and (at / "decoder" / CONFIG).is_file():
         raise FileNotFoundError(f"{at} is a whole LVM; its decoder is the folder {at / 'decoder'}")
-    config = _our_config(read_json(at / CONFIG, "decoder config"), at / CONFIG)
+    config = config_of(read_json(at / CONFIG, "decoder config"), at / CONFIG)
     with nothing_drawn(), torch.device("meta"):
         decoder = Decoder(config)
     # Copied, because tensors inside a file lie at any address: kernels are slower there and round differently.
@@ -116,7 +116,7 @@ def _our_rope(theirs: dict[str, Any], at: Path) -> dict[str, Any]:
     )
 
 
-def _our_config(theirs: dict[str, Any], at: Path) -> DecoderConfig:
+def config_of(theirs: dict[str, Any], at: Path) -> DecoderConfig:
     """Our shape from a LlamaConfig; anything this decoder does not do is refused by name."""
     missing = sorted(set(_REQUIRED) - set(theirs))
     if missing:

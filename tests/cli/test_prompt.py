@@ -163,7 +163,7 @@ def test_score_equals_the_facade(openlvm_json, lvm, lvm_at, pictures):
     assert result["by_count"] == pytest.approx({str(count): lvm.score([a, b, c][3 - count :], f) for count in range(4)})
 
 
-def test_dry_run_says_the_formula_and_reads_no_weights(openlvm_json, lvm, lvm_at, pictures, tmp_path):
+def test_dry_run_says_the_formula_and_reads_no_weights(openlvm_json, openlvm_error, lvm, lvm_at, pictures, tmp_path):
     shutil.copytree(lvm_at, tmp_path / "lvm")
     for weights in (tmp_path / "lvm").rglob("*.safetensors"):
         weights.unlink()
@@ -178,6 +178,9 @@ def test_dry_run_says_the_formula_and_reads_no_weights(openlvm_json, lvm, lvm_at
     assert long["codes_to_draw"] == 3 * 100 * 4
     memory = bytes_needed(config, [25], 40, num_candidates=3, rows_at_once=ROWS_AT_ONCE)  # 16 pictures fit, 10 drawn
     assert long["bytes"]["total"] == memory.total
+    many = ["analogy", "--pairs", *[a, b] * 9, "--query", e, *words]
+    assert openlvm_json("prompt", *many, "--ensemble", 2)["codes_given"] == 2 * (15 * 4 + 1)
+    assert "19 pictures and 1 more do not fit" in openlvm_error("prompt", *many)
     assert not (tmp_path / "out").exists()
 
 
@@ -217,6 +220,7 @@ def test_pairs_reject_what_has_no_partner(openlvm_error, pictures, tmp_path):
     ("words", "complaint"),
     [
         (["--exact", "--fast"], "--exact and --fast exclude each other"),
+        (["--ahead", "2", "--fast"], "--ahead excludes --exact and --fast"),
         (["--read", "classes"], "--read classes needs its ids"),
         (["--ids", "1"], "--ids need --read classes or boxes"),
         (["--depth-range", "1", "2"], "--depth-range needs --read depth"),

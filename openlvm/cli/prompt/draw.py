@@ -63,9 +63,12 @@ def draw(options: Showing) -> Outcome:
     asked = _asked(options)
     if options.dry_run:
         ensemble = options.ensemble if isinstance(options, Analogy) else 1
-        return plan(options, asked.counts, asked.num_frames, ensemble=ensemble)
+        may_drop = ensemble > 1 or (isinstance(options, Continue) and options.slide)
+        return plan(options, asked.counts, asked.num_frames, ensemble=ensemble, may_drop=may_drop)
     lvm = load(options)
-    how: dict[str, Any] = {"num_candidates": options.candidates, "seed": options.seed, "fast": options.fast}
+    how: dict[str, Any] = {
+        "num_candidates": options.candidates, "seed": options.seed, "fast": options.fast, "ahead": options.ahead,
+    }  # fmt: skip
     num_codes = len(asked.counts) * options.candidates * asked.num_frames * lvm.bundle.tokenizer.codes_per_image
     with _watched(num_codes) as on_codes:
         sampling = sampling_of(options, lvm.sampling)

@@ -68,9 +68,14 @@ class Showing(Drawing):
     """The same bits whatever is drawn beside an answer, at the cost of drawing every candidate alone."""
     fast: bool = False
     """The same answer in fewer steps: guess codes ahead and keep those that come true; pays where answers repeat."""
+    ahead: int | None = None
+    """Another answer, nearly as good, in fewer steps: each row of codes is drawn this many codes ahead of the next."""
 
     def __post_init__(self):
         _refuse(self.exact and self.fast, "--exact and --fast exclude each other; leave one out")
+        _refuse(
+            self.ahead is not None and (self.exact or self.fast), "--ahead excludes --exact and --fast; leave one out"
+        )
         _refuse(self.read == "classes" and not self.ids, "--read classes needs its ids, such as --ids 0 1 2")
         _refuse(self.ids and self.read not in WITH_IDS, f"--ids need --read {' or '.join(WITH_IDS)}")
         is_unread = self.depth_range != (0.0, 1.0) and self.read != "depth"
