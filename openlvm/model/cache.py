@@ -7,8 +7,9 @@ Letters beside the project's own: A heads, E head dim, L positions of a piece, C
 """
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,23 @@ import torch.nn.functional as F
 FEW = 16
 """New positions up to which shared keys are read where they lie; for more, each row gets a copy, once a layer, because
 the fused kernels then save more than the copy costs."""
+
+
+class Freed(Protocol):
+    """What holds keys and values."""
+
+    def free(self) -> None:
+        """Let go of them."""
+
+
+@contextmanager
+def freed_on_error(held: Freed) -> Iterator[None]:
+    """Free what holds keys and values when a drawing fails or is cancelled: the exception's traceback would keep it."""
+    try:
+        yield
+    except BaseException:
+        held.free()
+        raise
 
 
 class Piece(NamedTuple):

@@ -78,7 +78,7 @@ def kernel_works(device: torch.device) -> bool:
             weight = torch.ones(32, 32, dtype=torch.int8, device=device)
             y = torch._weight_int8pack_mm(ones, weight, ones[0])
             _works[device.type] = bool((y == 32).all())
-        except (AttributeError, NotImplementedError, RuntimeError):
+        except (AttributeError, NotImplementedError, RuntimeError):  # a torch or a device without it: the copy is used
             _works[device.type] = False
     return _works[device.type]
 

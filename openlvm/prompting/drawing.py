@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 import torch
 
 from openlvm.bundle import Bundle
-from openlvm.model.cache import KVCache
+from openlvm.model.cache import KVCache, freed_on_error
 from openlvm.prompting.answers import Answer
 from openlvm.prompting.engine.diagonal import diagonal
 from openlvm.prompting.engine.drafts import Style, drafts_for, lags_of
@@ -108,11 +108,8 @@ def draw_apart(
     for number, (images, row) in enumerate(zip(prompts, rows, strict=True)):
         drafts = drafts_for(images, style=style).repeat(1, num_frames)  # [D, num_new]
         logits, cache = read_alone(bundle.decoder, row, room=0, num_codes=bundle.tokenizer.codebook_size)  # [1, K]
-        try:
+        with freed_on_error(cache):
             draw(bundle, number, logits, cache, drafts, how, made)
-        except BaseException:
-            cache.free()  # the exception's traceback would hold it
-            raise
     return made
 
 
@@ -130,15 +127,12 @@ def _draw_guessing(
     seeds = row_seeds(how.seed, [number], how.num_candidates)
     for candidate in range(how.num_candidates):
         numbers, fork = [(number, candidate)], cache.fork(1, room=num_new)
-        try:
+        with freed_on_error(fork):
             drawn = speculate(
                 bundle.decoder, logits, fork, num_new, how.sampling, seeds[candidate : candidate + 1], drafts,
                 lags=lags,
                 on_codes=partial(how.on_codes, numbers) if how.on_codes else None,
             )  # fmt: skip
-        except BaseException:
-            fork.free()
-            raise
         made.put(numbers, drawn)
 
 
@@ -158,13 +152,15 @@ def _draw_diagonally(
         raise ValueError(f"pictures of {num_each} codes are no squares of codes, so they have no rows; leave out ahead")
     assert how.ahead is not None
     numbers = [(number, candidate) for candidate in range(how.num_candidates)]
-    drawn = diagonal(
-        bundle.decoder, logits.repeat(how.num_candidates, 1), cache.fork(how.num_candidates, room=1),
-        made.codes.shape[2], how.sampling, row_seeds(how.seed, [number], how.num_candidates),
-        row_length=side,
-        ahead=how.ahead,
-        on_codes=partial(how.on_codes, numbers) if how.on_codes else None,
-    )  # fmt: skip
+    fork = cache.fork(how.num_candidates, room=1)
+    with freed_on_error(fork):
+        drawn = diagonal(
+            bundle.decoder, logits.repeat(how.num_candidates, 1), fork,
+            made.codes.shape[2], how.sampling, row_seeds(how.seed, [number], how.num_candidates),
+            row_length=side,
+            ahead=how.ahead,
+            on_codes=partial(how.on_codes, numbers) if how.on_codes else None,
+        )  # fmt: skip
     made.put(numbers, drawn)
 
 

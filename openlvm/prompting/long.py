@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from openlvm.bundle import Bundle
-from openlvm.model.cache import KVCache
+from openlvm.model.cache import KVCache, freed_on_error
 from openlvm.model.decoder import Decoder, rotate
 from openlvm.prompting.drawing import How
 from openlvm.prompting.engine.generate import Continuations
@@ -51,11 +51,8 @@ def draw_long(bundle: Bundle, images: torch.Tensor, num_frames: int, how: How, *
     for candidates in groups:
         sliding = _Sliding(bundle, images.repeat(len(candidates), 1, 1), keep, reuse)
         numbers = [(0, candidate) for candidate in candidates]
-        try:
+        with freed_on_error(sliding):
             drawn = _draw(sliding, num_frames, how, seeds[candidates], numbers)
-        except BaseException:
-            sliding.free()  # the exception's traceback would hold it
-            raise
         made.put(numbers, drawn)
         errors.append(sliding.errors)
     return Long(made, tuple(max(of_slide) for of_slide in zip(*errors, strict=True)) if reuse else None)

@@ -1,9 +1,12 @@
 """Ways of drawing through the facade: ranks, gains, many queries, ensembles, drawing ahead, telling and cancelling."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
 
+from openlvm.model.cache import KVCache
 from openlvm.prompting.engine.ensemble import generate_together
 from openlvm.prompting.engine.generate import generate
 from openlvm.prompting.lvm import LVM
@@ -134,3 +137,28 @@ def test_codes_are_told_as_they_are_drawn_and_raising_ends_it(lvm, pictures, how
 
     with pytest.raises(Cancelled):
         lvm.analogy(pairs, pictures[4], num_candidates=2, on_codes=cancel, **how)
+
+
+@pytest.mark.parametrize(
+    "wishes", [{"fast": True}, {"ahead": 1}, {"ensemble": 2}, {"num_frames": 9}], ids=lambda wishes: next(iter(wishes))
+)
+def test_cancelling_frees_the_caches_of_every_way_of_drawing(bundle, pictures, monkeypatch, wishes):
+    """Even while the exception, whose traceback names the caches, is still held."""
+    lvm = LVM(bundle)
+    tensors, begin = [], KVCache.__init__
+
+    def watched(self, keys, values, **how):
+        begin(self, keys, values, **how)
+        tensors.extend(weakref.ref(tensor) for tensor in [*self.keys, *self.values])
+
+    def cancel(rows, places, codes):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(KVCache, "__init__", watched)
+    pairs = [(pictures[0], pictures[1]), (pictures[2], pictures[3])]
+    with pytest.raises(KeyboardInterrupt) as caught:
+        if "num_frames" in wishes:
+            lvm.complete(pictures[:3], on_codes=cancel, **wishes)
+        else:
+            lvm.analogy(pairs, pictures[4], on_codes=cancel, **wishes)
+    assert caught.value and tensors and [ref for ref in tensors if ref() is not None] == []

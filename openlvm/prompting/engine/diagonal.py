@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from openlvm.core.seeds import Words
-from openlvm.model.cache import KVCache
+from openlvm.model.cache import KVCache, freed_on_error
 from openlvm.model.decoder import Decoder
 from openlvm.prompting.engine.steps import Drawn, OnCodes, told
 from openlvm.prompting.sampling import Sampling, choose_codes
@@ -109,23 +109,24 @@ def diagonal(
     codes = torch.empty(num_rows, num_new, dtype=torch.int64, device=logits.device)
     log_probs, entropies = (torch.empty(num_rows, num_new, device=logits.device) for _ in range(2))
     steps, said = 0, logits[:, None]  # [R, n, K]
-    while True:
-        places = schedule.next_places()  # [n]
-        chosen = choose_codes(
-            said.flatten(0, 1), sampling, np.repeat(seeds, len(places)), np.tile(places.numpy(), num_rows)
-        ).view(num_rows, -1)  # [R, n]
-        codes[:, places] = chosen
-        log_probs[:, places], entropies[:, places] = told(said, chosen)
-        if on_codes:
-            on_codes(places, chosen.cpu())
-        if schedule.drew(places):
-            return Drawn(codes.cpu(), log_probs.cpu(), entropies.cpu(), steps)
-        read, stands_in, asked = schedule.to_read()
-        view.expect(read)
-        states = decoder.hidden(codes[:, stands_in], cache=view, positions=(view.before + read).to(codes.device))
-        view.keep(read[read == stands_in])
-        said = decoder.head(states[:, asked], num_codes=num_codes)  # [R, n, K]
-        steps += 1
+    with freed_on_error(view):
+        while True:
+            places = schedule.next_places()  # [n]
+            chosen = choose_codes(
+                said.flatten(0, 1), sampling, np.repeat(seeds, len(places)), np.tile(places.numpy(), num_rows)
+            ).view(num_rows, -1)  # [R, n]
+            codes[:, places] = chosen
+            log_probs[:, places], entropies[:, places] = told(said, chosen)
+            if on_codes:
+                on_codes(places, chosen.cpu())
+            if schedule.drew(places):
+                return Drawn(codes.cpu(), log_probs.cpu(), entropies.cpu(), steps)
+            read, stands_in, asked = schedule.to_read()
+            view.expect(read)
+            states = decoder.hidden(codes[:, stands_in], cache=view, positions=(view.before + read).to(codes.device))
+            view.keep(read[read == stands_in])
+            said = decoder.head(states[:, asked], num_codes=num_codes)  # [R, n, K]
+            steps += 1
 
 
 class Schedule:

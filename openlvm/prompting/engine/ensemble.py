@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 
+from openlvm.model.cache import freed_on_error
 from openlvm.model.decoder import Decoder
 from openlvm.prompting.engine.generate import ROWS_AT_ONCE, Continuations, OnRowCodes, checked
 from openlvm.prompting.engine.prefixes import paths_of, read_paths
@@ -52,13 +53,10 @@ def generate_together(
         stop = min(start + at_once, num_candidates)
         logits, cache = read_paths(decoder, paths, copies=stop - start, room=num_new, num_codes=num_codes)
         numbers = [(0, candidate) for candidate in range(start, stop)]
-        try:
+        with freed_on_error(cache):
             drawn = sequential(
                 decoder, logits, cache, num_new, sampling or Sampling(), seeds[start:stop], num_together=len(rows),
                 on_codes=partial(on_codes, numbers) if on_codes else None,
             )  # fmt: skip
-        except BaseException:
-            cache.free()  # the exception's traceback would hold it
-            raise
         made.put(numbers, drawn)
     return made

@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 
+from openlvm.model.cache import freed_on_error
 from openlvm.model.decoder import Decoder
 from openlvm.prompting.engine.prefixes import Path, paths_of, read_alone, read_paths
 from openlvm.prompting.engine.steps import Drawn, sequential
@@ -111,14 +112,11 @@ def _draw_together(
     logits, cache = read_paths(
         decoder, paths, copies=num_candidates, room=num_new, num_codes=num_codes, pending=pending
     )
-    try:
+    with freed_on_error(cache):
         drawn = sequential(
             decoder, logits, cache, num_new, sampling, row_seeds(seed, numbers, num_candidates),
             on_codes=partial(on_codes, rows) if on_codes else None,
         )  # fmt: skip
-    except BaseException:
-        cache.free()  # the exception's traceback would hold it
-        raise
     made.put(rows, drawn)
 
 
@@ -140,14 +138,11 @@ def _draw_alone(
     for candidate, row_seed in enumerate(row_seeds(seed, [number], num_candidates)):
         rows = [(number, candidate)]
         cache.rewind(len(prompt))
-        try:
+        with freed_on_error(cache):
             drawn = sequential(
                 decoder, logits, cache, num_new, sampling, row_seed[None],
                 on_codes=partial(on_codes, rows) if on_codes else None,
             )  # fmt: skip
-        except BaseException:
-            cache.free()  # the exception's traceback would hold it
-            raise
         made.put(rows, drawn)
 
 
