@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import json
 import resource
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -25,12 +26,13 @@ def options() -> argparse.Namespace:
     ask.add_argument("--size", default="nano", help="of openlvm.model.sizes.SIZES")
     ask.add_argument("--images", type=int, default=11, help="10 of context and the target")
     ask.add_argument("--codes-per-image", type=int, default=256)
-    ask.add_argument("--runs", type=int, default=5)
+    ask.add_argument("--runs", type=int, default=5, help="in one process")
+    ask.add_argument("--turns", type=int, default=3, help="processes of each side, one after the other in turns")
     ask.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     ask.add_argument("--tiny", action="store_true", help="a rehearsal of seconds")
     given = ask.parse_args()
     if given.tiny:
-        given.size, given.codes_per_image, given.runs = "debug", 16, 1
+        given.size, given.codes_per_image, given.runs, given.turns = "debug", 16, 1, 1
     return given
 
 
@@ -39,11 +41,17 @@ def main() -> None:
     if given.side:
         print(json.dumps(one_side(given)))
         return
-    found = {side: in_own_process(side) for side in SIDES}
-    for side, facts in found.items():
-        emit(f"scoring {side}", facts.pop("seconds"), "seconds", size=given.size, images=given.images, **facts)
-    ours, theirs = (found[side]["memory_mb"] for side in SIDES)
-    emit("scoring memory ours/official", round(ours / theirs, 3) if theirs else None, "ratio")
+    turns = [{side: in_own_process(side) for side in SIDES} for _ in range(given.turns)]
+    for side in SIDES:
+        found = [turn[side] for turn in turns]
+        middle = {name: statistics.median(facts[name] for facts in found) for name in found[0]}
+        emit(f"scoring {side}", middle.pop("seconds"), "seconds", size=given.size, images=given.images, **middle)
+    for name, what in (("memory_mb", "memory ours/official"), ("seconds", "seconds official/ours")):
+        upper, lower = SIDES if name == "memory_mb" else SIDES[::-1]
+        ratios = [turn[upper][name] / turn[lower][name] for turn in turns if turn[lower][name]]
+        if ratios:  # a rehearsal may need no memory at all
+            spread = {"low": round(min(ratios), 3), "high": round(max(ratios), 3), "turns": len(ratios)}
+            emit(f"scoring {what}", round(statistics.median(ratios), 3), "ratio", **spread)
 
 
 def in_own_process(side: str) -> dict:

@@ -10,7 +10,7 @@ from openlvm.core.picking import pick
 from openlvm.core.records import IMAGE
 from openlvm.model.folder import load_decoder
 from openlvm.model.sizes import SIZES
-from openlvm.model.starts import fresh_decoder
+from openlvm.training.decoder.starts import fresh_decoder
 from openlvm.recipes.own import OwnConfig
 from openlvm.sentences.grammar import MAX_IMAGES, Category, Kind, Pairs, Sequence, Single
 from openlvm.store.format import Store

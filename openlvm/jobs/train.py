@@ -17,7 +17,7 @@ from openlvm.core.runs import read_metrics
 from openlvm.jobs.own import train_own
 from openlvm.model.decoder import Decoder
 from openlvm.model.folder import load_decoder
-from openlvm.model.starts import fresh_decoder
+from openlvm.training.decoder.starts import fresh_decoder
 from openlvm.recipes.config import LVMConfig
 from openlvm.recipes.own import OwnConfig
 from openlvm.store.format import STORE

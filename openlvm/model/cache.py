@@ -136,21 +136,22 @@ class KVCache:
         """Write the T new keys and values of one layer, and let the T queries look at everything up to themselves.
 
         Args:
-            query, key, value: float [B, A, T, E], of the positions that follow the filled ones.
+            query, key, value: float [B, A, T, E], of the positions that follow the filled ones; of the queries only
+                the last may be given.
 
         Returns:
-            float [B, A, T, E].
+            As the queries.
         """
-        num_new = query.shape[2]
+        num_new = key.shape[2]
         end = self.filled + num_new
         if end > self.room:
             raise ValueError(f"the cache has room for {self.room} positions, {end} are needed; make it with room={end}")
-        self.keys[layer][:, :, self.filled : end] = key
-        self.values[layer][:, :, self.filled : end] = value
-        keys, values = self.keys[layer][:, :, :end], self.values[layer][:, :, :end]  # [B, A, filled + T, E]
+        self.keys[layer].narrow(2, self.filled, num_new).copy_(key)
+        self.values[layer].narrow(2, self.filled, num_new).copy_(value)
+        keys, values = self.keys[layer].narrow(2, 0, end), self.values[layer].narrow(2, 0, end)  # [B, A, filled + T, E]
         if not self.past:
             return attend_to_past(query, keys, values)
-        if num_new <= FEW or not self.even:
+        if query.shape[2] <= FEW or not self.even:
             return attend_to_pieces(query, keys, values, self.past, layer)
         spread_keys = [torch.cat([p.for_each(p.cache.keys, layer) for p in level]) for level in self.past]
         spread_values = [torch.cat([p.for_each(p.cache.values, layer) for p in level]) for level in self.past]
@@ -212,7 +213,8 @@ def _scores(scaled: torch.Tensor, level: Level, layer: int) -> torch.Tensor:
     found = []
     for piece in level:
         grouped = _grouped(scaled[piece.seen_by], piece.copies)  # [B / C, A, C * T, E]
-        found.append(_apart(grouped @ piece.of(piece.cache.keys, layer).transpose(2, 3), piece.copies))
+        products = piece.of(piece.cache.keys, layer) @ grouped.transpose(2, 3)  # as model/products.py turns products
+        found.append(_apart(products.transpose(2, 3), piece.copies))
     if len(found) == 1 and len(found[0]) == len(scaled):
         return found[0]
     scores = scaled.new_full((*scaled.shape[:3], max(piece.length for piece in level)), -torch.inf)

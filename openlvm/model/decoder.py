@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from openlvm.core.seeds import seed_of
-from openlvm.model.cache import KVCache, Level
+from openlvm.model.cache import KVCache, Level, attend_to_past
+from openlvm.model.products import Linear, product
 
 INIT_STD = 0.02  # LLaMA's and LVM's initializer_range
 
@@ -91,13 +92,18 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """float [..., D] -> float [..., D]."""
-        return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(x.dtype)
+        if x.is_cuda:  # one kernel there; elsewhere it is a chain of more calls than this one
+            return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(x.dtype)
+        wide = x.float()
+        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps) * self.weight.float()).to(x.dtype)
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotary position, half-split: coordinate i turns together with i + E/2. x [B, A, T, E], tables [..., T, E / 2]."""
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
+    """Rotary position, half-split: coordinate i of x [..., E] turns together with i + E/2.
+
+    The tables broadcast with x and are as in `Trunk.build_rope`: every angle twice, the first time with its sine negative.
+    """
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin).to(x.dtype)
 
 
 class Attention(nn.Module):
@@ -106,35 +112,45 @@ class Attention(nn.Module):
     def __init__(self, config: DecoderConfig, layer: int):
         super().__init__()
         size = config.hidden_size
-        self.q_proj = nn.Linear(size, size, bias=config.attention_bias)
-        self.k_proj = nn.Linear(size, size, bias=config.attention_bias)
-        self.v_proj = nn.Linear(size, size, bias=config.attention_bias)
-        self.o_proj = nn.Linear(size, size, bias=config.attention_bias)
+        self.q_proj = Linear(size, size, bias=config.attention_bias)
+        self.k_proj = Linear(size, size, bias=config.attention_bias)
+        self.v_proj = Linear(size, size, bias=config.attention_bias)
+        self.o_proj = Linear(size, size, bias=config.attention_bias)
         self.head_dim = config.head_dim
         self.layer = layer
         self.packed: Callable[[torch.Tensor], torch.Tensor] | None = None
         """q, k and v as one product, for inference (model/packed.py)."""
 
     def forward(
-        self, x: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor], cache: KVCache | None, mask: Any
+        self,
+        x: torch.Tensor,
+        rope: tuple[torch.Tensor, torch.Tensor],
+        cache: KVCache | None,
+        mask: Any,
+        num_last: int | None = None,
     ) -> torch.Tensor:
-        """float [B, T, D] -> float [B, T, D]."""
-        rows, num_new, size = x.shape
-        shape = (rows, num_new, size // self.head_dim, self.head_dim)
-        if self.packed is None or torch.is_grad_enabled():
-            query = rotate(self.q_proj(x).view(shape).transpose(1, 2), *rope)  # [B, A, T, E]
-            key = rotate(self.k_proj(x).view(shape).transpose(1, 2), *rope)  # [B, A, T, E]
-            value = self.v_proj(x).view(shape).transpose(1, 2)  # [B, A, T, E]
+        """float [B, T, D] -> float [B, T, D], or [B, num_last, D]: of the last positions only, which look at all."""
+        rows, _, size = x.shape
+        num_heads = size // self.head_dim
+        shape = (rows, -1, num_heads, self.head_dim)
+        if self.packed is not None and not torch.is_grad_enabled() and num_last is None:
+            wide = self.packed(x).view(rows, -1, 3 * num_heads, self.head_dim)
+            turned, value = wide.split([2 * num_heads, num_heads], dim=2)
+            query, key = rotate(turned, *rope).split(num_heads, dim=2)  # [B, T, A, E]
         else:
-            heads = self.packed(x).view(rows, num_new, -1, self.head_dim).transpose(1, 2)  # [B, 3 A, T, E]
-            turned, value = heads.split([2 * shape[2], shape[2]], dim=1)
-            query, key = rotate(turned, *rope).chunk(2, dim=1)  # [B, A, T, E]
+            last = slice(None) if num_last is None else slice(-num_last, None)
+            query = rotate(self.q_proj(x[:, last]).view(shape), *(table[..., last, :, :] for table in rope))
+            key = rotate(self.k_proj(x).view(shape), *rope)  # [B, T, A, E]
+            value = self.v_proj(x).view(shape)  # [B, T, A, E]
+        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)  # [B, A, T, E]
         if cache is not None:
             kept = cache.keys[0].dtype
             mixed = cache.attend(self.layer, query.to(kept), key, value).to(x.dtype)
+        elif num_last is not None:
+            mixed = attend_to_past(query, key, value)
         else:
             mixed = attend(query, key, value, mask)
-        return self.o_proj(mixed.transpose(1, 2).reshape(rows, num_new, size))  # [B, T, D]
+        return self.o_proj(mixed.transpose(1, 2).reshape(rows, -1, size))  # [B, T, D]
 
 
 def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: Any) -> torch.Tensor:
@@ -151,9 +167,9 @@ class MLP(nn.Module):
 
     def __init__(self, config: DecoderConfig):
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.mlp_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.mlp_size, bias=False)
-        self.down_proj = nn.Linear(config.mlp_size, config.hidden_size, bias=False)
+        self.gate_proj = Linear(config.hidden_size, config.mlp_size, bias=False)
+        self.up_proj = Linear(config.hidden_size, config.mlp_size, bias=False)
+        self.down_proj = Linear(config.mlp_size, config.hidden_size, bias=False)
         self.packed: Callable[[torch.Tensor], torch.Tensor] | None = None
         """Gate and up as one product, for inference (model/packed.py)."""
 
@@ -162,7 +178,7 @@ class MLP(nn.Module):
         if self.packed is None or torch.is_grad_enabled():
             return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
         gate, up = self.packed(x).chunk(2, dim=-1)  # [B, T, mlp_size]
-        return self.down_proj(F.silu(gate) * up)
+        return self.down_proj(F.silu(gate).mul_(up))
 
 
 class Block(nn.Module):
@@ -176,10 +192,16 @@ class Block(nn.Module):
         self.mlp = MLP(config)
 
     def forward(
-        self, x: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor], cache: KVCache | None, mask: Any
+        self,
+        x: torch.Tensor,
+        rope: tuple[torch.Tensor, torch.Tensor],
+        cache: KVCache | None,
+        mask: Any,
+        num_last: int | None = None,
     ) -> torch.Tensor:
-        """float [B, T, D] -> float [B, T, D]."""
-        x = x + self.self_attn(self.input_layernorm(x), rope, cache, mask)
+        """float [B, T, D] -> float [B, T, D], or [B, num_last, D]."""
+        mixed = self.self_attn(self.input_layernorm(x), rope, cache, mask, num_last)
+        x = (x if num_last is None else x[:, -num_last:]) + mixed
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -199,16 +221,16 @@ class Trunk(nn.Module):
             self.build_rope(self.embed_tokens.weight.device)
 
     def build_rope(self, device: torch.device | str) -> None:
-        """Make the rotary tables, float32 [context, E / 2] each, on `device`; needed after building on "meta"."""
+        """Make the rotary tables, float32 [context, E] each, on `device`; needed after building on "meta"."""
         positions = torch.arange(self.config.context, device=device).float()
         angles = torch.outer(positions, self.config.rope_frequencies(device))
-        self.register_buffer("cos", angles.cos(), persistent=False)
-        self.register_buffer("sin", angles.sin(), persistent=False)
+        self.register_buffer("cos", torch.cat([angles.cos(), angles.cos()], dim=1), persistent=False)
+        self.register_buffer("sin", torch.cat([-angles.sin(), angles.sin()], dim=1), persistent=False)
 
     def rope(
         self, positions: torch.Tensor | None, start: int | torch.Tensor, num_new: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows of the rotary tables: [T, E / 2], or [B, 1, T, E / 2] for positions given per row.
+        """Rows of the rotary tables: [T, 1, E], or [B, T, 1, E] for positions given per row.
 
         Args:
             positions: int64 [T] or [B, T]; by default counted on from `start`, a number or int64 [B, 1].
@@ -219,10 +241,8 @@ class Trunk(nn.Module):
         if positions is None:
             if start + num_new > context:
                 raise ValueError(f"{start + num_new} positions are more than the decoder's context of {context}")
-            return self.cos[start : start + num_new], self.sin[start : start + num_new]
-        if positions.ndim == 2:
-            positions = positions[:, None]
-        return self.cos[positions], self.sin[positions]
+            positions = slice(start, start + num_new)
+        return self.cos[positions].unsqueeze(-2), self.sin[positions].unsqueeze(-2)
 
 
 class Decoder(nn.Module):
@@ -238,7 +258,7 @@ class Decoder(nn.Module):
         self.config = config
         self.model = Trunk(config)
         if not config.tie_embeddings:
-            self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+            self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
         if not self.model.embed_tokens.weight.is_meta:
             self.initialize(seed)
 
@@ -270,6 +290,7 @@ class Decoder(nn.Module):
         cache: KVCache | None = None,
         mask: Any = None,
         positions: torch.Tensor | None = None,
+        num_last: int | None = None,
     ) -> torch.Tensor:
         """What stands before the head.
 
@@ -279,16 +300,21 @@ class Decoder(nn.Module):
             mask: who sees whom, for packed rows; by default everyone sees itself and all before. Bool, broadcastable to
                 [B, A, T, T], true where seen (on any device), or a FlexAttention BlockMask (CUDA, compiled).
             positions: int64 [T] or [B, T], 0 .. context - 1; by default counted on from the cache.
+            num_last: of how many positions, 1 .. T, the states are wanted; the last block computes no others.
 
         Returns:
-            float [B, T, D], normed.
+            float [B, T, D], or [B, num_last, D]; normed.
         """
-        if cache is not None and mask is not None:
-            raise ValueError("a cache is causal; give mask or cache, not both")
+        if mask is not None and (cache is not None or num_last is not None):
+            raise ValueError("a cache and num_last are causal; give neither with a mask")
+        if num_last is not None and not 1 <= num_last <= codes.shape[1]:
+            raise ValueError(f"num_last={num_last} must lie in 1 .. {codes.shape[1]}, the number of codes")
         rope = self.model.rope(positions, cache.position if cache else 0, codes.shape[1])
         x = self.model.embed_tokens(codes)  # [B, T, D]
-        for block in self.model.layers:
+        *before, last = self.model.layers
+        for block in before:
             x = block(x, rope, cache, mask)  # [B, T, D]
+        x = last(x, rope, cache, mask, num_last)  # [B, T or num_last, D]
         if cache is not None:
             cache.advance(codes.shape[1])
         return self.model.norm(x)
@@ -296,10 +322,10 @@ class Decoder(nn.Module):
     def head(self, hidden: torch.Tensor, *, num_codes: int | None = None) -> torch.Tensor:
         """Logits float32 [..., V] of `hidden` [..., D]; with num_codes=K only those of codes 0 .. K - 1, [..., K]."""
         table = getattr(self, "lm_head", self.model.embed_tokens)
-        if not isinstance(table, nn.Linear | nn.Embedding):  # rounded to int8 (model/int8.py)
+        if not isinstance(table, nn.Linear | nn.Embedding):  # rounded to int8 (model/packed.py)
             return table.first(hidden, num_codes or self.config.vocab_size).float()
         weight = table.weight
-        return F.linear(hidden, weight if num_codes is None else weight[:num_codes]).float()
+        return product(hidden, weight if num_codes is None else weight[:num_codes]).float()
 
     def forward(
         self,

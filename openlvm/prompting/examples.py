@@ -169,7 +169,7 @@ def support(decoder: Decoder, examples: Sequence[Example], *, bos: int | None, n
         decoder.hidden(some.to(device), cache=cache)
         fork = cache.fork(num_judges, room=codes.shape[1])
         asked = codes[their_judges.flatten()].to(device)  # [E J, 2N]
-        states = decoder.hidden(asked[:, :-1], cache=fork)[:, -num_targets:]
+        states = decoder.hidden(asked[:, :-1], cache=fork, num_last=num_targets)
         scores = log_probs_of(decoder, states, asked[:, -num_targets:], num_codes)  # [E J, N]
         worth.append(scores.double().view(len(some), -1).mean(dim=1).cpu())
     return torch.cat(worth).numpy()

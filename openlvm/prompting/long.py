@@ -150,7 +150,7 @@ class _Sliding:
         at_once = max(1, READ_AT_ONCE // length)
         for start in range(0, len(rows), at_once):
             some = rows[start : start + at_once]
-            last.append(self.decoder.hidden(some, cache=cache.part(start, start + len(some)))[:, -1])
+            last.append(self.decoder.hidden(some, cache=cache.part(start, start + len(some)), num_last=1)[:, 0])
         cache.advance(length)
         logits = self.decoder.head(torch.cat(last), num_codes=self.num_codes)
         if not equal:

@@ -35,7 +35,7 @@ def target_log_probs(
     """
     _check(decoder, rows.shape[1], num_targets)
     rows = rows.to(decoder.model.embed_tokens.weight.device)
-    hidden = decoder.hidden(rows[:, :-1])[:, -num_targets:]  # [B, M, D]
+    hidden = decoder.hidden(rows[:, :-1], num_last=num_targets)  # [B, M, D]
     return log_probs_of(decoder, hidden, rows[:, -num_targets:], num_codes).cpu()
 
 
@@ -57,7 +57,7 @@ def option_log_probs(
     device = decoder.model.embed_tokens.weight.device
     prompt, options = prompt.to(device), options.to(device)
     cache = decoder.new_cache(rows=1, room=len(prompt))
-    hidden = decoder.hidden(prompt[None], cache=cache)[:, -1:].expand(num_options, 1, -1)  # [O, 1, D]
+    hidden = decoder.hidden(prompt[None], cache=cache, num_last=1).expand(num_options, 1, -1)  # [O, 1, D]
     if num_targets > 1:
         fork = cache.fork(num_options, room=num_targets - 1)
         hidden = torch.cat([hidden, decoder.hidden(options[:, :-1], cache=fork)], dim=1)  # [O, M, D]

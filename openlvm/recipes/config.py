@@ -35,12 +35,12 @@ class LVMConfig:
     sampling: Sampling = Sampling()
     """How answers are drawn unless a call says otherwise; kept in the bundle."""
     codebook_start: bool = True
-    """Start the decoder's embeddings from the tokenizer's code vectors (model.starts.embedding_from_codebook)."""
+    """Start the decoder's embeddings from the tokenizer's code vectors (training.decoder.starts.embedding_from_codebook)."""
     start: str = ""
     """LVM (bundle folder or embedded name) from whose decoder training continues, with a fresh optimizer and a rate
     that is warmed up anew; "" starts from random weights."""
     look_back: bool = True
-    """Let heads begin by attending to the same place of the image before (model.starts.look_back)."""
+    """Let heads begin by attending to the same place of the image before (training.decoder.starts.look_back)."""
 
     def __post_init__(self):
         known = {store.name for store in self.stores}

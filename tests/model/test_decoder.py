@@ -7,6 +7,7 @@ import torch
 import transformers
 
 from openlvm.model.decoder import Decoder, DecoderConfig
+from openlvm.model.packed import pack
 from openlvm.model.sizes import SIZES
 
 TINY = DecoderConfig(vocab_size=60, hidden_size=32, num_layers=2, num_heads=2, mlp_size=48, context=40)
@@ -201,7 +202,7 @@ def test_decoder_rejects_what_it_cannot_do():
         decoder(some_codes(1, 41))
     with pytest.raises(ValueError, match="room for 4 positions, 5 are needed"):
         decoder(some_codes(1, 5), cache=decoder.new_cache(rows=1, room=4))
-    with pytest.raises(ValueError, match="give mask or cache, not both"):
+    with pytest.raises(ValueError, match="give neither with a mask"):
         decoder(some_codes(1, 5), cache=decoder.new_cache(rows=1, room=5), mask=torch.ones(5, 5, dtype=torch.bool))
     with pytest.raises(ValueError, match="rope_scales must be 8 numbers above 0 for heads of 16 channels, given"):
         dataclasses.replace(TINY, rope_scales=(1.0,))
@@ -209,3 +210,25 @@ def test_decoder_rejects_what_it_cannot_do():
         dataclasses.replace(TINY, rope_scales=(1.0,) * 8, rope_theta=300.0)
     with pytest.raises(ValueError, match="hidden_size=33 over num_heads=2 must give an even whole number"):
         dataclasses.replace(TINY, hidden_size=33)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_states_of_the_last_positions_are_those_of_all(packed):
+    decoder = lively(TINY)
+    if packed:
+        pack(decoder)
+    codes = torch.randint(0, TINY.vocab_size, (2, 20), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        whole = decoder.hidden(codes)
+        for num_last in (1, 5, 20):
+            assert torch.allclose(decoder.hidden(codes, num_last=num_last), whole[:, -num_last:], atol=1e-5)
+            cache = decoder.new_cache(rows=2, room=20)
+            decoder.hidden(codes[:, :8], cache=cache)
+            fork = cache.fork(1, room=12)
+            last = min(num_last, 12)
+            for reader in (cache, fork):
+                found = decoder.hidden(codes[:, 8:], cache=reader, num_last=last)
+                assert torch.allclose(found, whole[:, -last:], atol=1e-5)
+    for wrong in (0, 21):
+        with pytest.raises(ValueError, match="num_last"):
+            decoder.hidden(codes, num_last=wrong)

@@ -8,7 +8,7 @@ import torch
 from openlvm.model.decoder import Decoder
 from openlvm.model.grid import grid_scales
 from openlvm.model.sizes import SIZES
-from openlvm.model.starts import look_back, same_place
+from openlvm.training.decoder.starts import look_back, same_place
 
 N = 64
 

@@ -70,7 +70,7 @@ def bytes_needed(
     longest, positions, rows = together[0], sum(together), len(together) * num_candidates
     size, stream = config.hidden_size, 4 * (10 * config.hidden_size + 4 * config.mlp_size)
     each_weight = bytes_per_number if bytes_per_weight is None else bytes_per_weight
-    weights = round(each_weight * config.num_parameters) + 4 * config.context * config.head_dim
+    weights = round(each_weight * config.num_parameters) + 8 * config.context * config.head_dim
     cache = 2 * bytes_per_number * config.num_layers * size * (positions + rows * num_new)
     spread = min(positions, max(SPREAD_AT_ONCE, longest))
     reading = (

@@ -199,9 +199,9 @@ def _read_stack(decoder: Decoder, chains: list[tuple[Node, ...]], room: int) -> 
     for first in range(0, len(nodes), at_once):
         stop = min(first + at_once, len(nodes))
         part = cache.part(first, stop, past=look_back(before[first:stop]))
-        states = decoder.hidden(codes[first:stop], cache=part)[:, -1]  # [rows of the part, D]
+        states = decoder.hidden(codes[first:stop], cache=part, num_last=1)[:, 0]  # [rows of the part, D]
         for row, state in zip(range(first, stop), states, strict=True):
             nodes[row].read = (cache, row)
-            nodes[row].state = state.clone()  # not a view, which would keep all states
+            nodes[row].state = state
     cache.advance(length)
     return cache

@@ -12,6 +12,7 @@ import torch
 from openlvm.core.seeds import Words
 from openlvm.model.cache import KVCache
 from openlvm.model.decoder import Decoder
+from openlvm.model.step import next_hidden
 from openlvm.prompting.sampling import Sampling, choose_codes
 
 OnCodes = Callable[[torch.Tensor, torch.Tensor], None]
@@ -77,6 +78,6 @@ def sequential(
         if on_codes:
             on_codes(torch.tensor([position]), drawn.cpu())
         if position + 1 < num_new:
-            states = decoder.hidden(drawn.repeat(num_together, 1), cache=cache)[:, 0]  # [M * R, D]
+            states = next_hidden(decoder, drawn[:, 0].repeat(num_together), cache)  # [M * R, D]
             logits = decoder.head(states, num_codes=num_codes)  # [M * R, K]
     return Drawn(codes.cpu(), log_probs.cpu(), entropies.cpu(), num_new - 1)

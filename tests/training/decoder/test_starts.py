@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from openlvm.model.decoder import Decoder, DecoderConfig
-from openlvm.model.starts import PEAK, embedding_from_codebook, fresh_decoder, look_back, same_place
+from openlvm.training.decoder.starts import PEAK, embedding_from_codebook, fresh_decoder, look_back, same_place
 
 TINY = DecoderConfig(vocab_size=60, hidden_size=32, num_layers=2, num_heads=2, mlp_size=48, context=40)
 BACK = DecoderConfig(
