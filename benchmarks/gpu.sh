@@ -159,16 +159,17 @@ training() {
 rates() {
     export BENCH_OUT="$OUT/generation.jsonl"
     if $tiny; then
-        within 60 "$PYTHON" benchmarks/generation.py --tiny --only one candidates queries
+        within 60 "$PYTHON" benchmarks/generation.py --tiny --only one candidates queries batch
         BENCH_OUT="$OUT/tokenizer.jsonl" within 60 "$PYTHON" benchmarks/tokenizer.py --tiny
         return
     fi
     local settings=(--size 300m --device cuda --dtype bfloat16)
-    within 200 "$PYTHON" benchmarks/generation.py "${settings[@]}" --peers dynamic static-compile --only one --runs 3
-    within 150 "$PYTHON" benchmarks/generation.py "${settings[@]}" --only candidates queries --runs 2
+    within 150 "$PYTHON" benchmarks/generation.py "${settings[@]}" --peers dynamic static-compile --only one --runs 3
+    within 150 "$PYTHON" benchmarks/generation.py "${settings[@]}" --only candidates queries batch --runs 2
+    within 100 "$PYTHON" benchmarks/generation.py --size 7b --device cuda --dtype bfloat16 --peers --only one --runs 2
     export BENCH_OUT="$OUT/tokenizer.jsonl"
-    within 90 "$PYTHON" benchmarks/tokenizer.py --device cuda --batch 1 --runs 20
-    within 120 "$PYTHON" benchmarks/tokenizer.py --device cuda --batch 32 --runs 10
+    within 70 "$PYTHON" benchmarks/tokenizer.py --device cuda --batch 1 --runs 20
+    within 90 "$PYTHON" benchmarks/tokenizer.py --device cuda --batch 32 --runs 10
 }
 
 # Three decoders, heads of 64 channels each, with a rate that stays: name, width, width inside, layers, heads.

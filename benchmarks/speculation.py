@@ -124,7 +124,7 @@ def drawn_and_timed(
     """Draw a picture for each query in each way, in turns."""
     decoder, num_new = lvm.bundle.decoder, lvm.bundle.tokenizer.codes_per_image
     found, fed = {way: Found([], [], []) for way in ways}, []
-    hook = decoder.model.embed_tokens.register_forward_hook(lambda module, args, out: fed.append(args[0].shape[1]))
+    hook = decoder.model.embed_tokens.register_forward_hook(lambda module, args, out: fed.append(args[0].numel()))
     for one in asked:
         length, last = one.cache.filled, {}
 

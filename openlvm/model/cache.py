@@ -79,6 +79,9 @@ class KVCache:
         self.rows, _, self.room, _ = keys[0].shape
         self.past = [list(level) for level in past]
         self.filled = 0
+        self.place: torch.Tensor | None = None
+        """Number of the next own position as int64 [1] on the device, when steps are recorded (model/step.py): then one
+        position a row is written there, and tensors are of one shape in every step."""
         self._before = self._lengths_of_past()
         self.even = all(self._covers(level) for level in self.past)
         """Whether all rows see equally many positions, level by level."""
@@ -92,7 +95,7 @@ class KVCache:
     @property
     def position(self) -> int | torch.Tensor:
         """Number of the next position; where rows differ, int64 [B, 1]."""
-        return self._before + self.filled
+        return self._before + (self.filled if self.place is None else self.place)
 
     def fork(self, copies: int, *, room: int) -> "KVCache":
         """A cache of B * `copies` rows that continue ours as it is now; row i continues row i // copies."""
@@ -130,7 +133,7 @@ class KVCache:
         for level in self.past:
             for piece in level:
                 piece.cache.free()
-        self.keys, self.values, self.past, self.room = [], [], [], 0
+        self.keys, self.values, self.past, self.room, self.place = [], [], [], 0, None
 
     def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Write the T new keys and values of one layer, and let the T queries look at everything up to themselves.
@@ -146,6 +149,8 @@ class KVCache:
         end = self.filled + num_new
         if end > self.room:
             raise ValueError(f"the cache has room for {self.room} positions, {end} are needed; make it with room={end}")
+        if self.place is not None:
+            return self._attend_at_place(layer, query, key, value)
         self.keys[layer].narrow(2, self.filled, num_new).copy_(key)
         self.values[layer].narrow(2, self.filled, num_new).copy_(value)
         keys, values = self.keys[layer].narrow(2, 0, end), self.values[layer].narrow(2, 0, end)  # [B, A, filled + T, E]
@@ -157,6 +162,17 @@ class KVCache:
         spread_values = [torch.cat([p.for_each(p.cache.values, layer) for p in level]) for level in self.past]
         keys, values = torch.cat([*spread_keys, keys], dim=2), torch.cat([*spread_values, values], dim=2)
         return attend_to_past(query, keys, values)
+
+    def _attend_at_place(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """The same for one position a row; all of the room is looked at, and what is not filled is masked."""
+        assert self.place is not None and key.shape[2] == 1
+        keys, values = self.keys[layer], self.values[layer]
+        keys.index_copy_(2, self.place, key.to(keys.dtype))
+        values.index_copy_(2, self.place, value.to(values.dtype))
+        seen = torch.arange(self.room, device=keys.device) <= self.place  # [room]
+        if not self.past:
+            return F.scaled_dot_product_attention(query, keys, values, attn_mask=seen.view(1, 1, 1, -1))
+        return attend_to_pieces(query, keys, values, self.past, layer, seen=seen)
 
     def _lengths_of_past(self) -> int | torch.Tensor:
         """Positions before our own: a number, or int64 [B, 1] where rows differ."""
@@ -177,7 +193,13 @@ class KVCache:
 
 
 def attend_to_pieces(
-    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, past: Sequence[Level], layer: int
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    past: Sequence[Level],
+    layer: int,
+    *,
+    seen: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Causal attention of the last T positions to their rows' own keys, and to a past that rows share.
 
@@ -187,6 +209,7 @@ def attend_to_pieces(
     Args:
         query: float [B, A, T, E].
         keys, values: float [B, A, L, E], the T new positions being the last of L.
+        seen: bool [L], which of them one query sees; by default those up to itself.
 
     Returns:
         float [B, A, T, E].
@@ -194,7 +217,9 @@ def attend_to_pieces(
     num_new, num_own = query.shape[2], keys.shape[2]
     scaled = query * (1 / math.sqrt(query.shape[3]))
     own = scaled @ keys.transpose(2, 3)  # [B, A, T, L]
-    if num_new > 1:
+    if seen is not None:
+        own = own.masked_fill(~seen, -torch.inf)
+    elif num_new > 1:
         later = torch.ones(num_new, num_own, dtype=torch.bool, device=query.device).triu(num_own - num_new + 1)
         own = own.masked_fill(later, -torch.inf)
     scores = [*(_scores(scaled, level, layer) for level in past), own]

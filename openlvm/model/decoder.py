@@ -101,7 +101,7 @@ class RMSNorm(nn.Module):
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rotary position, half-split: coordinate i of x [..., E] turns together with i + E/2.
 
-    The tables broadcast with x and are as in `Trunk.build_rope`: every angle twice, the first time with its sine negative.
+    The tables broadcast with x and are those of `Trunk.build_rope`: every angle twice, first with its sine negative.
     """
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin).to(x.dtype)
 
@@ -236,13 +236,16 @@ class Trunk(nn.Module):
             positions: int64 [T] or [B, T]; by default counted on from `start`, a number or int64 [B, 1].
         """
         context = self.config.context
-        if positions is None and isinstance(start, torch.Tensor):
-            positions = start + torch.arange(num_new, device=start.device)  # [B, T]
-        if positions is None:
-            if start + num_new > context:
-                raise ValueError(f"{start + num_new} positions are more than the decoder's context of {context}")
-            positions = slice(start, start + num_new)
-        return self.cos[positions].unsqueeze(-2), self.sin[positions].unsqueeze(-2)
+        rows: torch.Tensor | slice
+        if positions is not None:
+            rows = positions
+        elif isinstance(start, torch.Tensor):
+            rows = start + torch.arange(num_new, device=start.device)  # [B, T]
+        elif start + num_new > context:
+            raise ValueError(f"{start + num_new} positions are more than the decoder's context of {context}")
+        else:
+            rows = slice(start, start + num_new)
+        return self.cos[rows].unsqueeze(-2), self.sin[rows].unsqueeze(-2)
 
 
 class Decoder(nn.Module):

@@ -1,7 +1,7 @@
 """Weights made ready for drawing: rounded if asked for, and those of one input as one product.
 
-Queries, keys and values are one product, and so are the gate and what it gates: fewer calls, each of which costs about
-as much as a thousand weights. Nothing is stored twice: the parameters become views of what is laid out.
+Queries, keys and values are one product, and so are the gate and what it gates, since at a row a time calls cost as
+much as arithmetic. Nothing is stored twice: the parameters become views of the joined weights.
 """
 
 from collections.abc import Callable, Sequence

@@ -11,15 +11,16 @@ import torch.nn.functional as F
 from torch import nn
 
 FEW_ROWS = 8
-"""Up to which a product is turned around on any CPU; from TURN_FROM to TURN_TO rows two threads gain and one does not."""
+"""Up to which a product is turned around on any CPU."""
 TURN_FROM, TURN_TO = 16, 256
+"""Between which two threads gain by it, and one does not."""
 FEW_INT8_ROWS = 16
-"""Up to which int8 weights are multiplied as they lie: that takes 0.2 of a bfloat16 copy's time for one row, 0.5 for four
-(one thread)."""
+"""Up to which int8 weights are multiplied as they lie: that takes 0.2 of a bfloat16 copy's time for one row, 0.5 for
+four (one thread)."""
 
 
 def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """x [..., in] times a weight [out, in], plus a bias [out]: [..., out], as F.linear; on a CPU faster for few rows."""
+    """x [..., in] times a weight [out, in], plus a bias [out]: [..., out]; F.linear, on a CPU faster for few rows."""
     if torch.is_grad_enabled() or not x.is_cpu or x.dtype != torch.float32:
         return F.linear(x, weight, bias)
     *shape, size = x.shape

@@ -83,7 +83,7 @@ class Answer:
         """The one of `ids` whose color is nearest, int32 [H, W]; see `read_segmentation`."""
         return read_segmentation(self.images[c, f], ids).ids
 
-    def depth(self, near: float = 0.0, far: float = 1.0, c: int = 0, f: int = 0) -> np.ndarray:
+    def depth(self, near: float = 1.0, far: float = 10.0, c: int = 0, f: int = 0) -> np.ndarray:
         """Depth float32 [H, W] between two ends that the picture does not tell (meters, if they are); 0 is unknown."""
         return read_depth(self.images[c, f], near, far).meters
 
@@ -108,6 +108,8 @@ class Answer:
     ) -> list[Path]:
         """Write every picture (candidate-C-image-F) and, first in the list, a contact sheet; returns their paths.
 
+        Pictures of these names that an earlier answer left in the folder go.
+
         Args:
             folder: made if it is not there.
             prompt: rows of pictures uint8 [H, W, 3] shown above the answers on the sheet.
@@ -123,6 +125,8 @@ class Answer:
             for frame, picture in enumerate(frames):
                 written.append(Path(folder) / f"candidate-{rank}-image-{frame}.{ending}")
                 write_image(written[-1], picture, **options)
+        for old in set(Path(folder).glob("candidate-*-image-*.*")) - set(written):
+            old.unlink()
         return written
 
 

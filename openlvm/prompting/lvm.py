@@ -41,7 +41,7 @@ class LVM:
     Pictures are given as paths, PIL images or uint8 arrays [H, W, 3] of any size. What decides chance is `seed` alone.
 
     Args:
-        bundle: its decoder's weights are laid out for drawing, in place (model/packed.py).
+        bundle: its decoder's weights are joined for drawing, in place (model/packed.py).
     """
 
     def __init__(self, bundle: Bundle):
@@ -96,7 +96,7 @@ class LVM:
         kept = fit - 1 if keep is None else keep
         if slide and len(given) + 1 > fit:
             given = dict([*given.items()][-kept:])
-        check_room(self.bundle, len(given), 1, remedy=", or slide=True to drop the first ones")
+        check_room(self.bundle, len(given), 1, remedy=", or slide=True (--slide) to drop the first ones")
         codes = self._encoded(given)
         if len(given) + num_frames <= fit:
             drawn = draw_apart(self.bundle, [codes], num_frames, settled, style="sequence")

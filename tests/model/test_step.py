@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from openlvm.model.decoder import Decoder, DecoderConfig
 from openlvm.model.packed import pack, to_int8
 from openlvm.model.products import product, turned_product
-from openlvm.model.step import next_hidden
+from openlvm.model.step import CapturedStep, next_hidden, step_of
 
 
 def lively(bias: bool) -> Decoder:
@@ -81,3 +81,45 @@ def test_a_turned_product_is_a_product(rows, bias):
     weight.requires_grad_()
     product(x, weight, added).sum().backward()  # with gradients: the library's own
     assert torch.allclose(weight.grad, x.sum(0).expand(40, -1), atol=1e-4)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_step_that_can_be_recorded_is_the_same_step(shared):
+    """With the place in a tensor every tensor keeps its shape from step to step, which is what a CUDA graph needs."""
+    decoder = pack(lively(False))
+    states = []
+    for recorded in (False, True):
+        cache = decoder.new_cache(rows=2, room=12)
+        decoder.hidden(codes(2, 5), cache=cache)
+        cache = cache.fork(2, room=6) if shared else cache
+        if recorded:
+            cache.place = torch.tensor([cache.filled])
+        for step in range(4):
+            new = torch.arange(cache.rows) + step
+            states.append(decoder.hidden(new[:, None], cache=cache))
+            if recorded:
+                cache.place += 1
+    for plain, found in zip(states[:4], states[4:], strict=True):
+        assert torch.allclose(plain, found, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@torch.inference_mode()
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_captured_step_is_the_same_step(shared):
+    decoder = pack(lively(False).cuda())
+    found = []
+    for num_steps in (1, 99):  # plain, captured
+        cache = decoder.new_cache(rows=2, room=12)
+        decoder.hidden(codes(2, 5).cuda(), cache=cache)
+        cache = cache.fork(2, room=6) if shared else cache
+        step = step_of(decoder, cache, num_codes=40, num_steps=num_steps)
+        assert isinstance(step, CapturedStep) == (num_steps == 99)
+        found.append([step(torch.arange(cache.rows, device="cuda") + i).clone() for i in range(5)])
+        with pytest.raises(ValueError):
+            for _ in range(9):
+                step(torch.arange(cache.rows, device="cuda"))
+    for plain, captured in zip(*found, strict=True):
+        assert torch.allclose(plain, captured, atol=1e-4)

@@ -83,6 +83,8 @@ def test_understood_is_a_gain_above_zero():
 def test_saved_pictures_are_the_answer(tmp_path, ending):
     picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     answer = answer_with(picture)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "candidate-2-image-0.jpg").touch()  # of an earlier answer
     sheet, *images = answer.save(tmp_path / "new", prompt=[[picture] * 3], ending=ending)
     assert [at.name for at in images] == [f"candidate-{c}-image-{f}.{ending}" for c in (0, 1) for f in (0, 1)]
     assert np.array_equal(np.stack([read_image(at) for at in images]).reshape(answer.images.shape), answer.images)

@@ -8,16 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from openlvm.evaluation.intervals import Estimate, mean_of
 from openlvm.evaluation.trials import encode_each_once
 from openlvm.prompting.lvm import LVM
 from openlvm.prompting.prompts import code_row
-from openlvm.prompting.scoring import target_log_probs
-
-CODES_AT_ONCE = {"cpu": 2048, "cuda": 65_536}
-"""Codes in one forward; on a CPU more are slower (prompting/engine/generate.py, READ_AT_ONCE)."""
+from openlvm.prompting.scoring import row_log_probs
 
 
 def mean_log_probs(lvm: LVM, prompts: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
@@ -31,17 +27,7 @@ def mean_log_probs(lvm: LVM, prompts: Sequence[Sequence[np.ndarray]]) -> np.ndar
         raise ValueError("perplexity without examples needs a model with a BOS; this one has none")
     codes = encode_each_once(bundle.tokenizer, prompts)
     rows = [code_row(images, bundle.special.bos) for images in codes]
-    means = np.empty(len(rows))
-    budget = CODES_AT_ONCE[bundle.decoder.model.embed_tokens.weight.device.type]
-    for length in sorted({len(row) for row in rows}):
-        numbers = [number for number, row in enumerate(rows) if len(row) == length]
-        at_once = max(1, budget // length)
-        for start in range(0, len(numbers), at_once):
-            some = numbers[start : start + at_once]
-            batch = torch.stack([rows[number] for number in some])
-            scores = target_log_probs(bundle.decoder, batch, bundle.tokenizer.codes_per_image)
-            means[some] = scores.double().mean(dim=1).numpy()
-    return means
+    return row_log_probs(bundle.decoder, rows, bundle.tokenizer.codes_per_image).double().mean(dim=1).numpy()
 
 
 @dataclass(frozen=True, eq=False)

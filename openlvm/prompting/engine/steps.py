@@ -12,7 +12,7 @@ import torch
 from openlvm.core.seeds import Words
 from openlvm.model.cache import KVCache
 from openlvm.model.decoder import Decoder
-from openlvm.model.step import next_hidden
+from openlvm.model.step import step_of
 from openlvm.prompting.sampling import Sampling, choose_codes
 
 OnCodes = Callable[[torch.Tensor, torch.Tensor], None]
@@ -70,6 +70,7 @@ def sequential(
     num_rows, num_codes = len(seeds), logits.shape[1]
     codes = torch.empty(num_rows, num_new, dtype=torch.int64, device=logits.device)
     log_probs, entropies = (torch.empty(num_rows, num_new, device=logits.device) for _ in range(2))
+    step = step_of(decoder, cache, num_codes=num_codes, num_steps=num_new - 1)
     for position in range(num_new):
         pooled = mean_of(logits, num_together)  # [R, K]
         drawn = choose_codes(pooled, sampling, seeds, position)[:, None]  # [R, 1]
@@ -78,6 +79,5 @@ def sequential(
         if on_codes:
             on_codes(torch.tensor([position]), drawn.cpu())
         if position + 1 < num_new:
-            states = next_hidden(decoder, drawn[:, 0].repeat(num_together), cache)  # [M * R, D]
-            logits = decoder.head(states, num_codes=num_codes)  # [M * R, K]
+            logits = step(drawn[:, 0].repeat(num_together))  # [M * R, K]
     return Drawn(codes.cpu(), log_probs.cpu(), entropies.cpu(), num_new - 1)

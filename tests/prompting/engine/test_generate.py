@@ -10,6 +10,7 @@ import transformers
 from openlvm.bundle import load_bundle
 from openlvm.model.cache import KVCache
 from openlvm.model.folder import save_decoder
+from openlvm.model.packed import pack, with_dtype
 from openlvm.prompting.engine import prefixes
 from openlvm.prompting.engine.generate import Continuations, generate
 from openlvm.prompting.sampling import GREEDY, Sampling, choose_codes, row_seeds
@@ -271,3 +272,22 @@ def test_engine_rejects_what_it_cannot_continue(decoder, prompts, settings, mess
     settings = {"num_new": 2, "num_codes": K} | settings
     with pytest.raises(ValueError, match=message):
         generate(decoder, [torch.tensor(row) for row in prompts], settings.pop("num_new"), **settings)
+
+
+@pytest.mark.parametrize("dtype", ["packed", "bfloat16", "int8"])
+def test_rounded_weights_draw_a_tree_of_prompts_as_one_by_one(decoder, dtype, monkeypatch):
+    """Prompts of unequal lengths that share beginnings, two candidates each; bfloat16 leaves room for other codes."""
+    monkeypatch.setattr(prefixes, "SHARE_FROM", 4)
+    plain = generate(decoder, [prompt(9)], 12, num_codes=K, sampling=GREEDY)
+    rounded = decoder if dtype == "packed" else with_dtype(decoder, dtype)
+    pack(rounded)
+    prompts = [prompt(9), torch.cat([prompt(9), prompt(4, 1)]), prompt(13, 2), torch.cat([prompt(9)[:5], prompt(3, 3)])]
+    together = generate(rounded, prompts, 12, num_codes=K, seed=1, num_candidates=2)
+    alone = generate(rounded, prompts, 12, num_codes=K, seed=1, num_candidates=2, exact=True)
+    first = together.codes[..., 0] == alone.codes[..., 0]
+    atol = 1e-5 if dtype == "packed" else 0.15
+    assert first.float().mean() >= (1 if dtype == "packed" else 0.75)
+    assert torch.allclose(together.log_probs[..., 0][first], alone.log_probs[..., 0][first], atol=atol)
+    assert (together.codes == alone.codes).float().mean() >= (1 if dtype == "packed" else 0.6)
+    near = generate(rounded, [prompt(9)], 12, num_codes=K, sampling=GREEDY)
+    assert torch.allclose(near.log_probs[..., 0], plain.log_probs[..., 0], atol=max(atol, 0.1))
