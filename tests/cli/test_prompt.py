@@ -187,6 +187,7 @@ def test_dry_run_says_the_formula_and_reads_no_weights(openlvm_json, openlvm_err
 def test_prompt_rejects_what_cannot_be_answered(openlvm_error, lvm_at, pictures, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     a, b = pictures / "a.png", pictures / "b.png"
+    assert "no pictures are given" in openlvm_error("prompt", "sequence", "--lvm", lvm_at)
     assert "no picture at" in openlvm_error("prompt", "sequence", tmp_path / "none.png", "--lvm", lvm_at)
     assert "no picture at" in openlvm_error("prompt", "sequence", tmp_path / "none*.png", "--lvm", lvm_at)
     assert "no LVM bundle at" in openlvm_error("prompt", "sequence", a, "--lvm", tmp_path / "none")

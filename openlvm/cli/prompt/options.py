@@ -60,8 +60,8 @@ class Showing(Drawing):
     """Read the answers as annotations too: each as an array (.npy, in its unit) and as a picture."""
     ids: tuple[int, ...] = ()
     """Ids that classes or boxes may have, as in OpenLVM's palette; 1 alone (white) for boxes by default."""
-    depth_range: tuple[float, float] = (0.0, 1.0)
-    """Depth at white and at the darkest gray, meters; by default 0 and 1, which is depth in its own range."""
+    depth_range: tuple[float, float] = (1.0, 10.0)
+    """Depth at white and at the darkest gray, meters if you know them."""
     confidence: bool = False
     """Write how sure the model was at each place, 0..1, as an array and as a picture."""
     exact: bool = False
@@ -78,7 +78,7 @@ class Showing(Drawing):
         )
         _refuse(self.read == "classes" and not self.ids, "--read classes needs its ids, such as --ids 0 1 2")
         _refuse(self.ids and self.read not in WITH_IDS, f"--ids need --read {' or '.join(WITH_IDS)}")
-        is_unread = self.depth_range != (0.0, 1.0) and self.read != "depth"
+        is_unread = self.depth_range != (1.0, 10.0) and self.read != "depth"
         _refuse(is_unread, "--depth-range needs --read depth")
         near, far = self.depth_range
         _refuse(
@@ -102,6 +102,10 @@ class Continue(Showing):
     """When the context is full keep what was read instead of reading it again: faster, not exact; prints its error."""
     gif: bool = False
     """Write candidate-C.gif too: the pictures given and those drawn, moving."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        _refuse(not self.images, "no pictures are given; name at least one file, folder or pattern")
 
 
 @dataclass(frozen=True, kw_only=True)
