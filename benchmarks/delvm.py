@@ -151,7 +151,7 @@ class Bench:
     def measured(self, decoder: Decoder) -> dict[str, float]:
         """Cross entropy (nats) and share of right codes of held-out answers, teacher forced, for each task."""
         store = self.store("heldout", PrimitivesWorld(split="heldout", count=self.scale.heldout, size=64))
-        found = {}
+        found: dict[str, float] = {}
         for task in TASKS:
             plan = Plan([Component(store, Pairs(target=task, pairs=2), name=task)], tokenizer=self.tokenizer)
             rows = DecoderTask(
