@@ -7,6 +7,7 @@ the same minutes, moves little. So every harness runs both alternately (A B B A 
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -50,6 +51,24 @@ def alternate(sides: Mapping[str, Callable[[], Any]], runs: int, warmup: int = 1
                 sides[name]()
             clocks[name].append(clock)
     return clocks
+
+
+def in_own_process(*options: str) -> dict[str, Any]:
+    """This very command with more options, as a process whose memory is its own: the JSON object it prints last."""
+    command = [sys.executable, *sys.argv, *options]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
+def resident_mb() -> float:
+    """Resident size of this process now (Linux); the peak is reset to it, so that loading does not count."""
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, which is what ru_maxrss reports
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def peak_mb() -> float:
+    """Largest resident size of this process since `resident_mb` was called."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def emit(name: str, value: float, unit: str, **facts: Any) -> None:

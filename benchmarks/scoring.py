@@ -8,14 +8,12 @@ Each side runs in a process of its own, so that its memory is its own: peak resi
 import argparse
 import dataclasses
 import json
-import resource
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from measure import Clock, emit
+from measure import Clock, emit, in_own_process, peak_mb, resident_mb
 
 SIDES = ("ours", "official")
 NUM_CODES = 8192
@@ -41,7 +39,7 @@ def main() -> None:
     if given.side:
         print(json.dumps(one_side(given)))
         return
-    turns = [{side: in_own_process(side) for side in SIDES} for _ in range(given.turns)]
+    turns = [{side: in_own_process("--side", side) for side in SIDES} for _ in range(given.turns)]
     for side in SIDES:
         found = [turn[side] for turn in turns]
         middle = {name: statistics.median(facts[name] for facts in found) for name in found[0]}
@@ -52,11 +50,6 @@ def main() -> None:
         if ratios:  # a rehearsal may need no memory at all
             spread = {"low": round(min(ratios), 3), "high": round(max(ratios), 3), "turns": len(ratios)}
             emit(f"scoring {what}", round(statistics.median(ratios), 3), "ratio", **spread)
-
-
-def in_own_process(side: str) -> dict:
-    command = [sys.executable, *sys.argv, "--side", side]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
 def one_side(given: argparse.Namespace) -> dict:
@@ -89,16 +82,9 @@ def one_side(given: argparse.Namespace) -> dict:
         with Clock() as clock:
             value = score()
         walls.append(clock.wall)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     seconds = round(sorted(walls[1:])[given.runs // 2], 5)
-    return {"seconds": seconds, "memory_mb": round(peak - loaded, 1), "perplexity": round(value, 4), "runs": given.runs}
-
-
-def resident_mb() -> float:
-    """Resident size of this process now (Linux); the peak is reset to it, so that loading does not count."""
-    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, which is what ru_maxrss reports
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
+    memory = round(peak_mb() - loaded, 1)
+    return {"seconds": seconds, "memory_mb": memory, "perplexity": round(value, 4), "runs": given.runs}
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ MFU = (6 N + 6 V D + 6 L D T) x tokens/s / peak, N the parameters outside the em
 
 import argparse
 import dataclasses
+import json
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from measure import alternate, emit, emit_rates
+from measure import alternate, emit, emit_rates, in_own_process, peak_mb, resident_mb
 from peers import llama
 
 from openlvm.core.picking import pick
@@ -62,6 +63,8 @@ def options() -> argparse.Namespace:
     ask.add_argument("--only", choices=["both", "ours", "transformers"], default="both")
     ask.add_argument("--runs", type=int, default=5)
     ask.add_argument("--warmup", type=int, default=2)
+    ask.add_argument("--memory", action="store_true", help="of a CPU: of two steps of each side, in own processes")
+    ask.add_argument("--side", choices=["ours", "transformers"], help=argparse.SUPPRESS)
     ask.add_argument("--tiny", action="store_true", help="a rehearsal of seconds")
     given = ask.parse_args()
     if given.tiny:
@@ -71,6 +74,11 @@ def options() -> argparse.Namespace:
 
 def main() -> None:
     given = options()
+    if given.memory and not given.side:
+        found = {side: in_own_process("--side", side)["memory_mb"] for side in ("ours", "transformers")}
+        facts = {"size": given.size, "rows": given.rows, "precision": given.precision, **found}
+        emit("training memory ours/transformers", round(found["ours"] / found["transformers"], 3), "ratio", **facts)
+        return
     if given.device == "cuda":
         torch.set_float32_matmul_precision("high")
     shape = dataclasses.replace(
@@ -80,6 +88,9 @@ def main() -> None:
     )
     plan = RandomPlan(given.codes_per_image)
     decoder = Decoder(shape).to(given.device)
+    if given.side:
+        print(json.dumps({"memory_mb": working_memory(given.side, decoder, plan, given)}))
+        return
     sides: dict[str, Callable[[], float]] = {}
     if given.only != "ours":
         sides["transformers"] = their_step(decoder, plan, given)
@@ -97,6 +108,15 @@ def main() -> None:
         rate = tokens / sorted(clock.wall for clock in runs)[len(runs) // 2]
         if peak and given.precision == "bf16":
             emit(f"training mfu {name}", round(flops_per_token(shape) * rate / peak, 4), "share", peak=peak, **facts)
+
+
+def working_memory(side: str, decoder: Decoder, plan: RandomPlan, given: argparse.Namespace) -> float:
+    """MB that two steps take above the model: gradients, optimizer and activations."""
+    step = (our_step if side == "ours" else their_step)(decoder, plan, given)
+    loaded = resident_mb()
+    step()
+    step()
+    return round(peak_mb() - loaded, 1)
 
 
 def device_name() -> str:

@@ -92,7 +92,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """float [..., D] -> float [..., D]."""
-        if x.is_cuda:  # one kernel there; elsewhere it is a chain of more calls than this one
+        if x.is_cuda or torch.is_grad_enabled():  # one kernel there; on a CPU it keeps less for the backward than ours
             return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(x.dtype)
         wide = x.float()
         return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps) * self.weight.float()).to(x.dtype)
@@ -162,6 +162,31 @@ def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: An
     return flex_attention(query, key, value, block_mask=mask)
 
 
+class GatedLinear(torch.autograd.Function):
+    """(silu(gate) * up) @ weight.T, which keeps its inputs for the backward and nothing between.
+
+    Autograd would keep silu(gate) and the product, a third of what a block keeps; computing them anew costs two of a
+    step's hundred passes.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, gate: torch.Tensor, up: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """float [..., mlp_size] twice and float [D, mlp_size] -> float [..., D]."""
+        ctx.save_for_backward(gate, up, weight)
+        return F.linear(F.silu(gate) * up, weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Gradients of gate, up and weight; products in the dtype of the forward's, as autograd has them."""
+        gate, up, weight = ctx.saved_tensors
+        opened = F.silu(gate)
+        inner = (opened * up).flatten(0, -2)  # [B * T, mlp_size]
+        of_inner = grad @ weight.to(grad.dtype)  # [B, T, mlp_size]
+        of_weight = (grad.flatten(0, -2).t() @ inner.to(grad.dtype)).to(weight.dtype)  # [D, mlp_size]
+        of_inner = of_inner.to(gate.dtype)
+        return torch.ops.aten.silu_backward(of_inner * up, gate), of_inner * opened, of_weight
+
+
 class MLP(nn.Module):
     """SwiGLU (arXiv 2002.05202)."""
 
@@ -176,9 +201,15 @@ class MLP(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """float [B, T, D] -> float [B, T, D]."""
         if self.packed is None or torch.is_grad_enabled():
-            return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+            return GatedLinear.apply(self.gate_proj(x), self.up_proj(x), self.down_proj.weight)
         gate, up = self.packed(x).chunk(2, dim=-1)  # [B, T, mlp_size]
         return self.down_proj(F.silu(gate).mul_(up))
+
+
+def for_products(x: torch.Tensor) -> torch.Tensor:
+    """In autocast's dtype, if that is on: once, where it would cast, and keep, a copy for every product of x."""
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
 class Block(nn.Module):
@@ -200,9 +231,9 @@ class Block(nn.Module):
         num_last: int | None = None,
     ) -> torch.Tensor:
         """float [B, T, D] -> float [B, T, D], or [B, num_last, D]."""
-        mixed = self.self_attn(self.input_layernorm(x), rope, cache, mask, num_last)
+        mixed = self.self_attn(for_products(self.input_layernorm(x)), rope, cache, mask, num_last)
         x = (x if num_last is None else x[:, -num_last:]) + mixed
-        return x + self.mlp(self.post_attention_layernorm(x))
+        return x + self.mlp(for_products(self.post_attention_layernorm(x)))
 
 
 class Trunk(nn.Module):

@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 import torch
+import torch.nn.functional as F
 import transformers
 
-from openlvm.model.decoder import Decoder, DecoderConfig
+from openlvm.model.decoder import Decoder, DecoderConfig, GatedLinear
 from openlvm.model.packed import pack
 from openlvm.model.sizes import SIZES
 
@@ -232,3 +233,20 @@ def test_states_of_the_last_positions_are_those_of_all(packed):
     for wrong in (0, 21):
         with pytest.raises(ValueError, match="num_last"):
             decoder.hidden(codes, num_last=wrong)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_the_gated_product_has_the_gradients_of_autograd(autocast):
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((2, 5, 8), (2, 5, 8), (6, 8))
+    given = [torch.randn(shape, generator=generator) for shape in shapes]
+    found = []
+    for way in (GatedLinear.apply, lambda gate, up, weight: F.linear(F.silu(gate) * up, weight)):
+        gate, up, weight = (tensor.clone().requires_grad_() for tensor in given)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            narrow = torch.bfloat16 if autocast else torch.float32
+            y = way(gate.to(narrow), up.to(narrow), weight)
+        seen = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y.dtype)
+        found.append([y, *torch.autograd.grad(y, (gate, up, weight), seen)])
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.dtype == theirs.dtype and torch.allclose(ours, theirs, rtol=1e-5, atol=1e-6)
