@@ -5,9 +5,9 @@
 
 Three tasks on ray-cast solids (sources/worlds): normals and depth are plentiful, masks are scarce. `balance` trains one
 decoder on the raw mixture, one with the scarce records repeated, one with variants of them, at equal steps. `distill`
-trains the last one again, with a teacher of four times its parameters, at equal steps of the student. Every seed has
-its own scarce records, order and first weights; held out are solids of other kinds and colors. A finished training is
-not repeated. Records: docs/delvm.md.
+compares the last one with students of a teacher of four times its parameters, trained on the same records, at equal
+steps of the student. Seeds differ in order and first weights, and in `balance` in the scarce records; held out are
+solids of other kinds and colors. A finished training is not repeated. Results: docs/delvm.md.
 """
 
 import argparse
@@ -93,15 +93,15 @@ class Bench:
         tokenize(source, tokenizer=self.tokenizer, at=at)
         return at
 
-    def components(self, mixture: Mixture, seed: int) -> tuple[Component, ...]:
+    def components(self, mixture: Mixture, data: int) -> tuple[Component, ...]:
         """The three tasks: raw by size, the others in equal shares."""
         scale = self.scale
-        few = PrimitivesWorld(count=scale.scarce, size=64, seed=1000 + seed)
+        few = PrimitivesWorld(count=scale.scarce, size=64, seed=1000 + data)
         if mixture == "augmentation":
-            more = Augmented(source=few, variants=scale.variants, least_side=0.6, recolored=("image",), seed=seed)
-            scarce = self.store(f"scarce-{seed}-augmented", more)
+            more = Augmented(source=few, variants=scale.variants, least_side=0.6, recolored=("image",), seed=data)
+            scarce = self.store(f"scarce-{data}-augmented", more)
         else:
-            scarce = self.store(f"scarce-{seed}", few)
+            scarce = self.store(f"scarce-{data}", few)
         stores = [
             self.store(f"plentiful-{number}", PrimitivesWorld(count=scale.plentiful, size=64, seed=number))
             for number in range(2)
@@ -113,10 +113,22 @@ class Bench:
         )
 
     def train(
-        self, name: str, shape: DecoderConfig, mixture: Mixture, seed: int, distill: DistillConfig | None = None
+        self,
+        name: str,
+        shape: DecoderConfig,
+        mixture: Mixture,
+        *,
+        seed: int,
+        data: int,
+        distill: DistillConfig | None = None,
     ) -> dict[str, float]:
-        """Train unless done; held-out loss and accuracy of the answers of each task, and the CPU seconds."""
-        run = self.at / f"{name}-{seed}"
+        """Train unless done; held-out loss and accuracy of the answers of each task, and the CPU seconds.
+
+        Args:
+            seed: of the order and of the first weights.
+            data: seed of the scarce records.
+        """
+        run = self.run_at(name, mixture, seed=seed, data=data)
         if (run / "result.json").exists():
             return read_json(run / "result.json", "result")
         steps = self.scale.steps
@@ -129,7 +141,7 @@ class Bench:
                     warmup_steps=min(steps // 2, 10), decay_steps=-(-steps // 3), final_share=0.03,
                 ),
             ),
-            components=self.components(mixture, seed),
+            components=self.components(mixture, data),
             max_passes=10_000,
             loss=LossConfig(query=0.1),
             distill=distill,
@@ -144,7 +156,7 @@ class Bench:
             folder = train_decoder(config, run, decoder=decoder, resume=True)
         found = {**self.measured(load_decoder(folder)), "cpu_seconds": round(clock.cpu, 1)}
         write_json(run / "result.json", found)
-        print(name, seed, found, flush=True)
+        print(run.name, found, flush=True)
         return found
 
     @torch.inference_mode()
@@ -170,23 +182,28 @@ class Bench:
             found |= {f"{task} loss": round(loss / weight, 4), f"{task} accuracy": round(right / count, 4)}
         return found
 
+    def run_at(self, name: str, mixture: Mixture, *, seed: int, data: int) -> Path:
+        """Where a training lies."""
+        return self.at / f"{name}-{mixture}-{data}-{seed}"
+
     def balance(self) -> dict[str, list[dict[str, float]]]:
-        """The student on each mixture."""
+        """The student on each mixture; every seed has scarce records of its own."""
         found: dict[str, list[dict[str, float]]] = {mixture: [] for mixture in MIXTURES}
         for seed in range(self.scale.seeds):
             for mixture in MIXTURES:
-                found[mixture].append(self.train(f"student-{mixture}", self.student, mixture, seed))
+                found[mixture].append(self.train("student", self.student, mixture, seed=seed, data=seed))
         return found
 
     def distill(self) -> dict[str, list[dict[str, float]]]:
-        """The student from scratch and with its teacher, on the augmented mixture."""
-        found: dict[str, list[dict[str, float]]] = {"scratch": [], "distilled": [], "teacher": []}
+        """The student from scratch and with a teacher, both on the sentences of one augmented mixture."""
+        of_data: dict[str, Any] = {"mixture": "augmentation", "data": 0}
+        found: dict[str, list[dict[str, float]]] = {"scratch": [], "distilled": []}
+        found["teacher"] = [self.train("teacher", self.teacher, seed=0, **of_data)]
+        teacher = DistillConfig(teacher=str(self.run_at("teacher", seed=0, **of_data) / "decoder"))
         for seed in range(self.scale.seeds):
-            found["teacher"].append(self.train("teacher", self.teacher, "augmentation", seed))
-            teacher = DistillConfig(teacher=str(self.at / f"teacher-{seed}" / "decoder"))
-            taught = self.train("student-distilled", self.student, "augmentation", seed, teacher)
+            taught = self.train("distilled", self.student, seed=seed, distill=teacher, **of_data)
             found["distilled"].append(taught)
-            found["scratch"].append(self.train("student-augmentation", self.student, "augmentation", seed))
+            found["scratch"].append(self.train("student", self.student, seed=seed, **of_data))
         return found
 
 

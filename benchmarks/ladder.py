@@ -6,8 +6,8 @@
 `--toy` trains the recipes toy_300k, toy_1m and toy_3m for one epoch each, once for every seed, on stores made once, and
 writes `openlvm report` of them into the folder's report/. The same command goes on after an interruption.
 
-Runs that are compared see the same sentences in the same order (one plan, one seed) at a rate that is warmed up and then stays: a
-decay would have to know the end. Seconds are those of training itself; the first line of metrics, which holds the
+Runs that are compared see the same sentences in the same order (one plan, one seed) at a rate that is warmed up and
+then stays: a decay would have to know the end. Seconds are those of training itself; the first line, which holds the
 compilation, is left out of them. Losses are means over lines, each of one batch, of training sentences.
 """
 

@@ -24,7 +24,7 @@ def commands(block: str) -> list[list[str]]:
 
 
 def run(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    status = main([*words, "--tiny"] if words[0] == "train" else words)
+    status = main([*words, "--tiny"] if words[0] == "train" and "--tiny" not in words else words)
     assert status == 0, capsys.readouterr().err
 
 
@@ -91,3 +91,19 @@ def test_tokenizers_are_trained_adapted_and_measured(desk, capsys):
         assert status == 0, capsys.readouterr().err
     assert (desk / "runs" / "fine-tuned" / "tokenizer" / "model.safetensors").exists()
     assert (desk / "runs" / "tokenizer-evaluation" / "grid.png").exists()
+
+
+def test_a_fit_is_planned(desk, capsys):
+    for number in range(12):
+        for name, value in ((f"{number}", 20 * number), (f"{number}_target", 255 - 20 * number)):
+            write_image(desk / "my" / "pairs" / f"{name}.png", np.full((24, 24, 3), value, dtype=np.uint8))
+    for words in commands("fit"):
+        run(words, capsys)
+
+
+@pytest.mark.slow
+def test_a_paper_recipe_says_its_cost_runs_small_and_is_reported(desk, capsys):
+    for words in commands("training"):
+        run(words, capsys)
+    assert (desk / "runs" / "report").is_dir()
+    assert (desk / "runs" / "converted" / "lvm.json").exists()

@@ -49,11 +49,11 @@ def _check(options: Demo) -> None:
 def _demo(options: Demo) -> Outcome:
     out = options.out or Path("runs/demo-train" if options.train else "runs/demo")
     if options.train:
-        from openlvm.jobs.demo_train import run_training_demo
+        from openlvm.jobs.demo.trained import run_training_demo
 
         found = run_training_demo(out=out, from_scratch=options.from_scratch, tiny=options.tiny, seed=options.seed)
     else:
-        from openlvm.jobs.demo import run_demo
+        from openlvm.jobs.demo.prompted import run_demo
 
         found = run_demo(out=out, lvm=options.lvm, seed=options.seed)
     page = out / "index.html"

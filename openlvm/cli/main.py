@@ -22,7 +22,13 @@ VERBS = {
     "tokenize": ("turn a folder of pictures, clips or views into a store of codes", "openlvm.cli.tokenize"),
     "look": ("draw any visual sentence of a store as a contact sheet", "openlvm.cli.look"),
     "store": ("say what a store holds; verify its checksums", "openlvm.cli.store"),
+    "convert": (
+        "weights of others in, ours out for transformers and vLLM; which ids were trained",
+        "openlvm.cli.convert",
+    ),
     "train": ("run a recipe: a named, whole training configuration", "openlvm.cli.train"),
+    "report": ("loss curves and the scaling plot of runs, with their tables", "openlvm.cli.report"),
+    "fit": ("teach an LVM a task from a folder of pairs, and say what it gained and forgot", "openlvm.cli.fit"),
 }
 """Verb -> (one line of help, the module whose `run(argv)` does it)."""
 

@@ -24,6 +24,14 @@ class Train:
     """Go on from the last checkpoint of the run folder, to the bit; with none there, start."""
     device: Literal["cpu", "cuda"] = "cpu"
     """`cuda` takes the GPU of this rank."""
+    dry_run: bool = False
+    """Only say what it will cost: parameters, codes, arithmetic, time, memory. Needs neither data nor a GPU."""
+    gpu: Literal["h200", "h100", "a100", "rtx4090", "cpu"] = "h200"
+    """What --dry-run plans with."""
+    gpus: int = 1
+    """How many of them."""
+    mfu: float | None = None
+    """Share of their peak that training is assumed to reach, 0..1: 0.4 on a GPU."""
     json: bool = False
     """Print one JSON object on stdout."""
 
@@ -35,7 +43,7 @@ def usage(verb: str) -> str:
     first_lines = {name: (recipe.__doc__ or "").strip().splitlines()[0] for name, recipe in RECIPES.items()}
     width = max(map(len, first_lines))
     lines = [f"  {name:<{width}}  {line}" for name, line in first_lines.items()]
-    head = [f"usage: openlvm {verb} RECIPE [--tiny] [--resume] [--run DIR] ...", ""]
+    head = [f"usage: openlvm {verb} RECIPE [--tiny] [--resume] [--dry-run] [--run DIR] ...", ""]
     return "\n".join([*head, *lines, "", f"openlvm {verb} RECIPE --help for everything a recipe lets you change"])
 
 
@@ -51,7 +59,7 @@ def run(argv: Sequence[str], verb: str = "train") -> None:
     name = argv[0]
     config = pick(RECIPES, name, "recipe")(tiny="--tiny" in argv)
     options: Any = parse(_options_for(config), argv[1:], f"{verb} {name}")
-    report(lambda: _train(name, options), as_json=options.json)
+    report(lambda: (_tell_costs if options.dry_run else _train)(name, options), as_json=options.json)
 
 
 def _options_for(config: Any) -> type:
@@ -61,6 +69,13 @@ def _options_for(config: Any) -> type:
     options = dataclasses.make_dataclass("TrainRecipe", fields, bases=(Train,), frozen=True, kw_only=True)
     options.__doc__ = Train.__doc__
     return options
+
+
+def _tell_costs(name: str, options: Any) -> Outcome:
+    from openlvm.recipes.costs import estimate, spell
+
+    found = estimate(options.config, gpu=options.gpu, gpus=options.gpus, mfu=options.mfu)
+    return Outcome({"recipe": name, **found.values}, spell(name, found))
 
 
 def _train(name: str, options: Any) -> Outcome:

@@ -12,7 +12,7 @@ from typing import IO, Any
 TEMPORARY = ".tmp-"  # marks unfinished work; whoever finds it may delete it
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename inside `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -40,7 +40,7 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -66,7 +66,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
             shutil.rmtree(aside)
         else:
             os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

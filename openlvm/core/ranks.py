@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's number and the number of processes; `local` numbers those on one machine."""
+    """This process's number and the number of processes; `local` numbers and counts those on one machine."""
 
     rank: int = 0
     world_size: int = 1
     local_rank: int = 0
+    local_world_size: int = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.world_size:
@@ -23,8 +24,13 @@ class Ranks:
 
 
 def ranks_from_environment() -> Ranks:
-    """The ranks torchrun put into RANK, WORLD_SIZE and LOCAL_RANK; a single process when they are not set."""
-    names = {"rank": "RANK", "world_size": "WORLD_SIZE", "local_rank": "LOCAL_RANK"}
+    """The ranks torchrun put into RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE; a single process without them."""
+    names = {
+        "rank": "RANK",
+        "world_size": "WORLD_SIZE",
+        "local_rank": "LOCAL_RANK",
+        "local_world_size": "LOCAL_WORLD_SIZE",
+    }
     given = {field: os.environ[name] for field, name in names.items() if name in os.environ}
     for field, text in given.items():
         if not text.isdecimal():

@@ -1,1 +1,1 @@
-"""What joins several floors: running a recipe from raw data to weights, and the demo."""
+"""What joins several floors: running a recipe from raw data to weights, the demo, fitting a folder of pairs."""

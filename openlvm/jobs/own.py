@@ -10,12 +10,12 @@ from openlvm.core.picking import pick
 from openlvm.core.records import IMAGE
 from openlvm.model.folder import load_decoder
 from openlvm.model.sizes import SIZES
-from openlvm.training.decoder.starts import fresh_decoder
 from openlvm.recipes.own import OwnConfig
 from openlvm.sentences.grammar import MAX_IMAGES, Category, Kind, Pairs, Sequence, Single
 from openlvm.store.format import Store
 from openlvm.store.plan import Component
 from openlvm.tokenizer.folder import code_vectors, load_tokenizer
+from openlvm.training.decoder.starts import fresh_decoder
 from openlvm.training.decoder.train import DecoderTrainConfig, train_decoder
 
 CARD = """# An LVM trained by `openlvm train own`

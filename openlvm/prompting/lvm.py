@@ -10,10 +10,11 @@ from typing import Unpack
 import numpy as np
 import torch
 
-from openlvm.bundle import Bundle, load_bundle
+from openlvm.bundle import Bundle, bundle_of_parts, load_bundle
 from openlvm.core.images import Picture
 from openlvm.core.picking import pick
 from openlvm.model.packed import DTYPES, pack, with_dtype
+from openlvm.model.released.load import RELEASED
 from openlvm.prompting.answers import Answer, Choice
 from openlvm.prompting.drawing import How, Wishes, answers_of, draw_apart, draw_together
 from openlvm.prompting.examples import Example, nearest_examples
@@ -51,16 +52,32 @@ class LVM:
         """How codes are drawn unless a call says otherwise."""
 
     @classmethod
-    def load(cls, name: Path | str = "mini", *, device: str = "cpu", dtype: str = "float32") -> "LVM":
+    def load(
+        cls,
+        name: Path | str = "mini",
+        *,
+        tokenizer: Path | str | None = None,
+        device: str = "cpu",
+        dtype: str = "float32",
+    ) -> "LVM":
         """An LVM by its place or name; the one that ships with the package needs neither network nor GPU.
 
         Args:
-            name: "mini", the embedded LVM, or a bundle folder, such as the one that `openlvm demo --train` writes.
+            name: "mini", the embedded LVM, or a bundle folder, such as the one that `openlvm demo --train` writes; with
+                a tokenizer, a decoder by itself, such as LVM's and DeLVM's released ones (`load_decoder`).
+            tokenizer: the decoder's: a folder or a name ("lvm", "delvm"; `load_tokenizer`). Bundles have their own, and
+                so has the released decoder "lvm_7b".
             device: where its weights lie: "cpu", "cuda".
             dtype: of the decoder's weights: "float32", "bfloat16" or "int8"; the last two change answers a little.
         """
         pick(DTYPES, dtype, "dtype")
-        bundle = load_bundle(name, device=device)
+        read_as = torch.float32 if dtype == "float32" else torch.bfloat16  # int8 is rounded from bfloat16
+        if tokenizer is None and name in RELEASED and not Path(name).exists():
+            tokenizer = RELEASED[str(name)].tokenizer
+        if tokenizer is None:
+            bundle = load_bundle(name, device=device, decoder_dtype=read_as)
+        else:
+            bundle = bundle_of_parts(tokenizer, name, device=device, decoder_dtype=read_as)
         with_dtype(bundle.decoder, dtype)
         return cls(bundle)
 

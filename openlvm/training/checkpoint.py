@@ -3,7 +3,10 @@
 step-00001000/
   <module>.safetensors     one file for each trained module
   optimizer.pt             loaded with weights_only=True
+  shards/                  in place of both, of a run that is split over ranks (parallel/shards.py)
   state.json               step, next position, world size, global batch, config hash, meters
+
+A folder bears its name only when all of it is on disk; whatever kills a run leaves the checkpoint before.
 """
 
 import hashlib
@@ -11,17 +14,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
 from openlvm.core.files import atomic_folder, read_json, write_json
 from openlvm.core.runs import as_json
 from openlvm.training.optim import Optimizers
+from openlvm.training.parallel.shards import SHARDS, load_shards
 
 FORMAT_VERSION = 1
+_GO_BACK = "delete that folder, and the run goes on from the checkpoint before"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +49,10 @@ class TrainState:
     """Name -> (sum, weight) since the last line of metrics."""
     roll_backs: int = 0
     """How often the run went back to a checkpoint because it diverged; each halved the learning rate."""
+    recent_losses: tuple[float, ...] = ()
+    """Of the last steps that were no spikes (guards/spikes.py), oldest first."""
+    skipped_in_a_row: int = 0
+    """Steps skipped as spikes since the last that was not."""
 
 
 def hash_config(config: Any) -> str:
@@ -55,7 +66,12 @@ def save_checkpoint(at: Path, modules: Mapping[str, nn.Module], optimizers: Opti
         for name, module in modules.items():
             save_model(module, str(folder / f"{name}.safetensors"))
         torch.save(optimizers.state_dict(), folder / "optimizer.pt")
-        write_json(folder / "state.json", {"format_version": FORMAT_VERSION, **asdict(state)})
+        write_state(folder, state)
+
+
+def write_state(folder: Path, state: TrainState) -> None:
+    """Write state.json into a checkpoint folder."""
+    write_json(folder / "state.json", {"format_version": FORMAT_VERSION, **asdict(state)})
 
 
 def load_state(at: Path) -> TrainState:
@@ -64,24 +80,41 @@ def load_state(at: Path) -> TrainState:
     version = fields.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise ValueError(f"{at} has checkpoint format {version}; this openlvm reads {FORMAT_VERSION}")
-    return TrainState(**{**fields, "meters": {name: tuple(pair) for name, pair in fields["meters"].items()}})
+    meters = {name: tuple(pair) for name, pair in fields["meters"].items()}
+    return TrainState(**{**fields, "meters": meters, "recent_losses": tuple(fields.get("recent_losses", ()))})
 
 
 def load_weights(at: Path, modules: Mapping[str, nn.Module]) -> None:
-    """Fill the modules, in place, with the weights of the checkpoint folder `at`; every name must match."""
+    """Fill the modules, in place, with the weights of the checkpoint folder `at`; every name and shape must match."""
+    if (at / SHARDS).is_dir():
+        load_shards(at, modules, None)
+        return
     for name, module in modules.items():
         file_at = at / f"{name}.safetensors"
         if not file_at.exists():
             raise FileNotFoundError(f"checkpoint {at} has no weights of {name!r} ({file_at.name})")
         try:
             load_model(module, str(file_at))
+        except SafetensorError as error:
+            raise ValueError(f"{file_at} is damaged ({error}); {_GO_BACK}") from None
         except RuntimeError as error:
             raise ValueError(f"{file_at} does not fit the module {name!r}: {error}") from None
 
 
 def load_checkpoint(at: Path, modules: Mapping[str, nn.Module], optimizers: Optimizers) -> TrainState:
-    """Fill modules and optimizers, in place, from the checkpoint folder `at`."""
+    """Fill modules and optimizers, in place, from the checkpoint folder `at`, whichever ranks wrote it."""
     state = load_state(at)
+    if (at / SHARDS).is_dir():
+        load_shards(at, modules, optimizers)
+        return state
     load_weights(at, modules)
-    optimizers.load_state_dict(torch.load(at / "optimizer.pt", weights_only=True, map_location="cpu"))
+    optimizer_at = at / "optimizer.pt"
+    if not optimizer_at.exists():
+        raise FileNotFoundError(f"checkpoint {at} lacks {optimizer_at.name}; {_GO_BACK}")
+    try:
+        saved = torch.load(optimizer_at, weights_only=True, map_location="cpu")
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        first_line = str(error).splitlines()[0]
+        raise ValueError(f"{optimizer_at} is damaged ({first_line}); {_GO_BACK}") from None
+    optimizers.load_state_dict(saved)
     return state

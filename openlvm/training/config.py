@@ -7,6 +7,9 @@ positions [p, p + positions_per_step) to each optimizer step, split evenly among
 from dataclasses import dataclass
 from typing import Literal
 
+from openlvm.training.guards.expected import Band, refuse_bands
+from openlvm.training.guards.spikes import SpikeConfig
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
@@ -79,6 +82,25 @@ class TrainConfig:
     max_roll_backs: int = 0
     """How often a run that diverges goes back to its last checkpoint, with half the learning rate and the data that
     follows; then, or with 0, it stops."""
+    spikes: SpikeConfig = SpikeConfig()
+    """What counts as a spike of the loss, and what is done about it."""
+    expected_loss: tuple[Band, ...] = ()
+    """(step, lowest, highest) of the training loss, steps ascending, straight lines between; a line of metrics outside
+    carries an alarm. Steps before the first and after the last are not checked."""
+    parallel: Literal["ddp", "fsdp", "hsdp"] = "ddp"
+    """What several ranks hold: all of it each (`ddp`), a share of weights, gradients and optimizer each (`fsdp`), or a
+    share within groups of ranks that hold the same (`hsdp`). The last two are for decoders and write checkpoints in
+    shards."""
+    ranks_per_shard: int = 0
+    """Ranks that share one copy of the model with hsdp; 0 is those of a node."""
+    activation_checkpointing: bool = False
+    """Compute blocks again in the backward instead of keeping what they made: less memory, a third more time."""
+    async_checkpoints: bool = False
+    """Write checkpoints in shards while training goes on, out of a copy in host memory."""
+    deterministic: bool = False
+    """Only algorithms that repeat to the bit; an operation that has none is an error. Slower on CUDA."""
+    tensorboard: bool = False
+    """Event files for TensorBoard in the run folder, beside metrics.jsonl (extra `tensorboard`)."""
 
     def __post_init__(self) -> None:
         positive = ("steps", "positions_per_step", "positions_per_forward")
@@ -88,6 +110,11 @@ class TrainConfig:
         if self.evaluate_every < 0 or self.max_roll_backs < 0:
             given = f"evaluate_every={self.evaluate_every} and max_roll_backs={self.max_roll_backs}"
             raise ValueError(f"{given} must be at least 0")
+        refuse_bands(self.expected_loss)
+        if self.ranks_per_shard < 0 or (self.ranks_per_shard and self.parallel != "hsdp"):
+            raise ValueError(f"ranks_per_shard={self.ranks_per_shard} is for parallel=hsdp, given {self.parallel}")
+        if self.async_checkpoints and self.parallel == "ddp":
+            raise ValueError("async_checkpoints is for parallel=fsdp and hsdp; whole checkpoints are written at once")
         ramp = self.optim.warmup_steps + self.optim.decay_steps
         if ramp > self.steps:
             raise ValueError(

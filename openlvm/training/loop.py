@@ -11,12 +11,12 @@ One optimizer step, on every rank:
 Loss and gradient thus do not depend on the number of ranks or of micro-batches (up to float rounding). The state of a
 run is (weights, optimizer, step, next position): it is saved between steps, and a resumed run repeats to the bit.
 
-A run that diverges (a loss or gradient that is not finite, or a task that says so) goes back to its last checkpoint, at
-most `max_roll_backs` times, with half the learning rate and the data that follows; the next line of metrics says so.
+A run that diverges (a loss or gradient that is not finite, a spike where `spikes` says so, or a task that says so) goes
+back to its last checkpoint, at most `max_roll_backs` times, with half the learning rate and the data that follows; the
+next line of metrics says so. A spike that is skipped leaves the weights as they were, and a line of its own.
 """
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -28,23 +28,46 @@ import torch
 from openlvm.core.ranks import Ranks, ranks_from_environment
 from openlvm.core.runs import RunFolder, open_run, read_metrics
 from openlvm.core.seeds import seed_of
-from openlvm.training.checkpoint import TrainState, hash_config, load_checkpoint, load_state, save_checkpoint
+from openlvm.training.checkpoint import (
+    TrainState,
+    hash_config,
+    load_checkpoint,
+    load_state,
+    save_checkpoint,
+    write_state,
+)
 from openlvm.training.config import TrainConfig
+from openlvm.training.guards.determinism import algorithms
+from openlvm.training.guards.expected import alarm_of
+from openlvm.training.guards.memory import is_out_of_memory, spell_out_of_memory
+from openlvm.training.guards.rates import Clock, peak_flops
+from openlvm.training.guards.spikes import SpikeWatch
 from openlvm.training.optim import Optimizers, lr_share, make_optimizer
-from openlvm.training.parallel import (
+from openlvm.training.parallel.collectives import (
     barrier,
-    broadcast_modules,
     device_of,
+    max_over_ranks,
     positions_of,
     process_group,
     sum_gradients,
     sum_over_ranks,
 )
-from openlvm.training.prefetch import prefetch
+from openlvm.training.parallel.sharding import blocks_as, is_split, place, refuse_what_has_no_blocks, sum_at_last
+from openlvm.training.parallel.shards import ShardWriter, tensors_of
+from openlvm.training.prefetch import prefetch, timed
 from openlvm.training.progress import Progress, say
 from openlvm.training.task import Evaluator, MicroBatch, Task
+from openlvm.training.tensorboard import event_writer
 
-_REBATCH_MAY_CHANGE = ("positions_per_step", "positions_per_forward")
+_MAY_CHANGE = (  # of a resumed run: what is computed stays the same, up to rounding
+    "positions_per_forward",
+    "ranks_per_shard",
+    "activation_checkpointing",
+    "async_checkpoints",
+    "tensorboard",
+    "expected_loss",
+)
+_REBATCH_MAY_CHANGE = ("positions_per_step",)
 
 
 def train(
@@ -63,7 +86,8 @@ def train(
 
     Args:
         config: steps, batch, optimizer, cadences.
-        task: its modules are moved to `device` and changed in place.
+        task: its modules are moved to `device` and changed in place. Split over ranks they hold shares only: read what
+            they became from the checkpoint (`load_weights`).
         at: the run folder (core/runs.py).
         device: "cpu", or "cuda" for the GPU of this rank.
         evaluators: called every `evaluate_every` steps and after the last, on every rank.
@@ -81,17 +105,21 @@ def train(
     on = device_of(ranks, device)
     whole = config if whole_config is None else whole_config
     prefix = "" if whole_config is None else "train."
-    may_differ = [prefix + field for field in _REBATCH_MAY_CHANGE] if rebatch else []
-    with process_group(ranks, on):
+    may_differ = [prefix + field for field in _MAY_CHANGE + (_REBATCH_MAY_CHANGE if rebatch else ())]
+    refuse_what_has_no_blocks(task, config)
+    with process_group(ranks, on), algorithms(on, deterministic=config.deterministic):
         if ranks.is_main:
             open_run(at, whole, resume=resume, may_differ=may_differ)
         barrier()
-        for module in task.modules.values():
-            module.to(on)
-        broadcast_modules(task.modules.values())
+        place(task, config, ranks, on)
         optimizers = make_optimizer(task.modules, config.optim, task.own_optim)
-        loop = _Loop(config, task, RunFolder(Path(at)), ranks, on, optimizers, evaluators, hash_config(whole), name)
-        return loop.run_from(loop.restored(rebatch))
+        shards = None
+        if config.parallel != "ddp":
+            shards = ShardWriter(is_main=ranks.is_main, in_background=config.async_checkpoints)
+        folder, config_hash = RunFolder(Path(at)), hash_config(whole)
+        loop = _Loop(config, task, folder, ranks, on, optimizers, shards, evaluators, config_hash, name)
+        with blocks_as(task, config):
+            return loop.run_from(loop.restored(rebatch))
 
 
 class Diverged(Exception):
@@ -112,6 +140,7 @@ class _Loop:
     ranks: Ranks
     device: torch.device
     optimizers: Optimizers
+    shards: ShardWriter | None
     evaluators: Sequence[Evaluator]
     config_hash: str
     name: str
@@ -162,19 +191,24 @@ class _Loop:
         pairs = [state.meters.get(part, (0.0, 0.0)) for part in task.part_names]
         meters = torch.tensor(pairs, dtype=torch.float64, device=self.device).reshape(-1, 2)  # [parts, (sum, weight)]
         lines = [line for line in read_metrics(self.run.at) if line["step"] <= state.step]
-        clock = _Clock(task.unit, self.device)
+        peak = peak_flops(self.device, config.precision)
+        clock = Clock(task.unit, self.device, peak and peak * self.ranks.world_size)
+        watch = SpikeWatch(config.spikes, state.recent_losses, state.skipped_in_a_row)
         self.set_training(True)
         shown = Progress(
             steps=config.steps, first_step=state.step, unit=task.unit, name=self.name, is_shown=self.ranks.is_main
         )
         work = prefetch(lambda pair: task.micro_batches(pair[0], self.share(pair[1])), self.plan(state))
-        with shown, closing(work):
-            for (step, first), batches in work:
+        is_told = config.tensorboard and self.ranks.is_main
+        events = event_writer(self.run.at / "tensorboard", first_step=state.step + 1, is_on=is_told)
+        with shown, closing(work), events as told:
+            for ((step, first), batches), waited in timed(work):
                 now = replace(state, step=step + 1, next_position=first + config.positions_per_step)
-                line = self.step(now, first, batches, meters)
-                clock.count(sum(batch.units for batch in batches) * self.ranks.world_size)
+                line = self.step(now, first, batches, meters, watch)
+                units, flops = sum(batch.units for batch in batches), sum(batch.flops for batch in batches)
+                clock.count(units * self.ranks.world_size, flops * self.ranks.world_size, waited)
                 is_evaluated = now.step == config.steps or _is_due(now.step, config.evaluate_every)
-                if is_evaluated or now.step % config.log_every == 0:
+                if is_evaluated or now.step % config.log_every == 0 or "skipped" in line:
                     line |= {"parts": self.read_meters(meters), "timing": clock.read()}
                     if is_evaluated and self.evaluators:
                         line["evaluation"] = self.evaluate(now.step)
@@ -182,20 +216,25 @@ class _Loop:
                     lines.append(self.reviewed(line | rolled_back, lines, now))
                     rolled_back = {}
                     shown.line(lines[-1])
+                    told.line(lines[-1])
                 if now.step == config.steps or now.step % config.checkpoint_every == 0:
-                    self.save(replace(now, meters=self.named(meters)))
+                    losses, in_a_row = tuple(watch.losses), watch.in_a_row
+                    self.save(replace(now, meters=self.named(meters), recent_losses=losses, skipped_in_a_row=in_a_row))
                     clock.restart()
                 shown.step(now.step)
+        self.settle()
         return self.run.checkpoint_at(config.steps)
 
     def reviewed(self, line: dict[str, Any], lines: list[dict[str, Any]], now: TrainState) -> dict[str, Any]:
         """Append a line of metrics, with the alarms of the task, and show these."""
         review = self.task.review([*lines, line])
-        if review.alarms:
-            line["alarms"] = list(review.alarms)
+        expected = alarm_of(self.config.expected_loss, now.step, line["loss"])
+        alarms = [*review.alarms, *([expected] if expected else [])]
+        if alarms:
+            line["alarms"] = alarms
         if self.ranks.is_main:
             self.run.append_metrics(line)
-            for alarm in review.alarms:
+            for alarm in alarms:
                 say(f"{self.name} step {now.step}: {alarm}")
         if review.diverged:
             raise Diverged(now, f"step {now.step}: {review.diverged}")
@@ -203,6 +242,7 @@ class _Loop:
 
     def rolled_back(self, diverged: "Diverged") -> tuple[TrainState, dict[str, Any]]:
         """Back to the last checkpoint: its state, with the data that follows, and the note for the metrics."""
+        self.settle()
         latest, roll_backs = self.run.latest_checkpoint(), diverged.at.roll_backs + 1
         if latest is None or roll_backs > self.config.max_roll_backs:
             raise ValueError(
@@ -227,40 +267,77 @@ class _Loop:
     def share(self, first: int) -> range:
         return positions_of(first, self.config.positions_per_step, self.ranks)
 
-    def step(self, now: TrainState, first: int, batches: Sequence[MicroBatch], meters: torch.Tensor) -> dict[str, Any]:
+    def step(
+        self, now: TrainState, first: int, batches: Sequence[MicroBatch], meters: torch.Tensor, watch: SpikeWatch
+    ) -> dict[str, Any]:
         """The optimizer step that leads to `now`; returns its line of metrics and adds its parts to `meters`."""
-        step = now.step - 1
+        step, optim = now.step - 1, self.config.optim
         torch.manual_seed(seed_of("training step", self.config.seed, step, self.ranks.rank))
-        optim = self.config.optim
         weight = sum_over_ranks(torch.tensor(float(sum(b.weight for b in batches)), device=self.device)).item()
         if weight <= 0:
             raise ValueError(
                 f"step {step + 1}: all loss weights of positions {self.spell(first)} are 0; nothing to learn"
             )
-        sums = torch.zeros(1 + len(meters), 2, dtype=torch.float64, device=self.device)  # row 0: the loss, then parts
-        for batch in batches:
+        try:
+            sums = self.backward(batches, weight, 1 + len(meters))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ValueError(spell_out_of_memory(self.config, self.device, now.step)) from None
+        sum_over_ranks(sums)
+        grad_norm = self.optimizers.clip()
+        mean = sums[0, 0].item() / weight
+        where = f"step {now.step} (positions {self.spell(first)})"
+        if not (math.isfinite(mean) and math.isfinite(grad_norm)):
+            what = f"loss {mean}, gradient norm {grad_norm}. The weights were left as they were"
+            raise Diverged(now, f"{where}: {what}")
+        share = lr_share(optim, step, self.config.steps) / 2**now.roll_backs
+        line: dict[str, Any] = {"step": now.step, "loss": mean, "lr": optim.lr * share, "grad_norm": grad_norm}
+        limit = watch.sees(mean)
+        if limit is None:
+            meters += sums[1:]
+            self.optimizers.set_lr_share(share)
+            self.optimizers.step()
+        else:
+            line["skipped"] = {"limit": limit, "in_a_row": watch.in_a_row}
+            self.tell_spike(now, f"{where}: loss {mean:.4f} is a spike above {limit:.4f}", watch)
+        self.optimizers.zero_grad()
+        self.task.after_step(step)
+        return line
+
+    def backward(self, batches: Sequence[MicroBatch], weight: float, rows: int) -> torch.Tensor:
+        """Gradients of all ranks, summed. Sums of this rank, float64 [rows, (sum, weight)]: the loss, then parts."""
+        sums = torch.zeros(rows, 2, dtype=torch.float64, device=self.device)
+        splits = any(map(is_split, self.task.modules.values()))
+        # Ranks that are split gather weights together, forward by forward: who has fewer repeats one, for nothing.
+        count = max_over_ranks(len(batches), self.device) if splits else len(batches)
+        for number in range(count):
+            batch = batches[min(number, len(batches) - 1)]
+            sum_at_last(self.task.modules, is_last=number == count - 1)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
                 loss = self.task.loss(batch)
+            if number >= len(batches):
+                (loss.total * 0.0).backward()
+                continue
             (loss.total / weight).backward()
             sums[0, 0] += loss.total.detach()
             for part, (total, part_weight) in loss.parts.items():
                 row = 1 + self.task.part_names.index(part)
                 sums[row, 0] += total
                 sums[row, 1] += part_weight
-        sum_gradients(self.optimizers.parameters())
-        sum_over_ranks(sums)
-        grad_norm = self.optimizers.clip()
-        mean = sums[0, 0].item() / weight
-        if not (math.isfinite(mean) and math.isfinite(grad_norm)):
-            what = f"loss {mean}, gradient norm {grad_norm}. The weights were left as they were"
-            raise Diverged(now, f"step {now.step} (positions {self.spell(first)}): {what}")
-        meters += sums[1:]
-        share = lr_share(optim, step, self.config.steps) / 2**now.roll_backs
-        self.optimizers.set_lr_share(share)
-        self.optimizers.step()
-        self.optimizers.zero_grad()
-        self.task.after_step(step)
-        return {"step": step + 1, "loss": mean, "lr": optim.lr * share, "grad_norm": grad_norm}
+        if not splits:
+            sum_gradients(self.optimizers.parameters())
+        return sums
+
+    def tell_spike(self, now: TrainState, what: str, watch: SpikeWatch) -> None:
+        """Say that a step is skipped, or that the run has diverged."""
+        config = self.config.spikes
+        if config.action == "roll_back":
+            raise Diverged(now, what)
+        if watch.in_a_row >= config.max_in_a_row:
+            raise Diverged(now, f"{what}, the {watch.in_a_row}th in a row")
+        if self.ranks.is_main:
+            say(f"{self.name} {what}; its update is skipped")
 
     def spell(self, first: int) -> str:
         return f"{first}..{first + self.config.positions_per_step - 1}"
@@ -280,9 +357,24 @@ class _Loop:
         return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
     def save(self, state: TrainState) -> None:
+        """Write a checkpoint; in shards, it may still be on its way when this returns."""
+        at = self.run.checkpoint_at(state.step)
         if self.ranks.is_main:
             self.run.sync_metrics()
-            save_checkpoint(self.run.checkpoint_at(state.step), self.task.modules, self.optimizers, state)
+        if self.shards is not None:
+            self.settle()
+            tensors = tensors_of(self.task.modules, self.optimizers)
+            self.shards.save(at, tensors, lambda folder: write_state(folder, state))
+        elif self.ranks.is_main:
+            save_checkpoint(at, self.task.modules, self.optimizers, state)
+        if self.shards is None or not self.config.async_checkpoints:
+            self.settle()
+
+    def settle(self) -> None:
+        """Until checkpoints that are being written lie under their names; older ones than are kept go."""
+        if self.shards is not None:
+            self.shards.wait()
+        if self.ranks.is_main:
             self.run.keep_last(self.config.keep_checkpoints)
         barrier()
 
@@ -293,26 +385,3 @@ class _Loop:
 
 def _is_due(done: int, every: int) -> bool:
     return every > 0 and done % every == 0
-
-
-class _Clock:
-    """Units per second of training alone: restarted after evaluations and checkpoints."""
-
-    def __init__(self, unit: str, device: torch.device):
-        self.unit, self.device = unit, device
-        self.restart()
-
-    def restart(self) -> None:
-        self.units, self.start = 0, time.perf_counter()
-
-    def count(self, units: int) -> None:
-        self.units += units
-
-    def read(self) -> dict[str, float]:
-        """Rate since the last reading; on CUDA the peak of memory too."""
-        seconds = time.perf_counter() - self.start
-        timing = {f"{self.unit}_per_second": self.units / seconds, "seconds": seconds}
-        if self.device.type == "cuda":
-            timing["peak_memory_gib"] = torch.cuda.max_memory_allocated(self.device) / 2**30
-        self.restart()
-        return timing

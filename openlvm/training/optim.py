@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from openlvm.training.config import OptimConfig
+from openlvm.training.parallel.sharding import local, whole
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)  # Jordan 2024: steepest at 0 of those that end near 1
 _QUINTIC_STEPS = 5  # Jordan 2024
@@ -92,15 +93,49 @@ class Muon(torch.optim.Optimizer):
         for param in params:
             if not self.state[param]:
                 self.state[param]["momentum"] = torch.zeros_like(param)
-        grads = [param.grad for param in params if param.grad is not None]
-        momenta = [self.state[param]["momentum"] for param in params]
+        grads = [local(param.grad) for param in params if param.grad is not None]
+        momenta = [local(self.state[param]["momentum"]) for param in params]
         torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
         nesterov = torch._foreach_lerp(grads, momenta, group["momentum"])
         rows, columns = params[0].shape
         scale = math.sqrt(max(1.0, rows / columns))
-        updates = list(orthogonalize(torch.stack(nesterov)).unbind(0))
-        torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_add_(params, updates, alpha=-group["lr"] * scale)
+        updates = orthogonal_shares(list(nesterov), params[0])
+        shares = [local(param) for param in params]
+        torch._foreach_mul_(shares, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(shares, updates, alpha=-group["lr"] * scale)
+
+
+def orthogonal_shares(shares: list[Tensor], like: Tensor) -> list[Tensor]:
+    """Orthogonalize matrices of which this rank holds shares (or all); its shares of the results.
+
+    Ranks exchange pieces until each has some of the matrices whole, and back: none does another's work.
+
+    Args:
+        shares: float [rows held, columns] each.
+        like: a parameter of the whole shape, cut as they are.
+    """
+    stacked = torch.stack(shares)  # [matrices, rows held, columns]
+    if not hasattr(like, "device_mesh"):
+        return list(orthogonalize(stacked).unbind(0))
+    from torch.distributed.tensor import DTensor, Shard
+
+    shape = torch.Size([len(shares), *like.shape])
+    stride = (like.shape[0] * like.shape[1], like.shape[1], 1)
+    assert isinstance(like, DTensor)
+    mesh, copies = like.device_mesh, list(like.placements[:-1])
+    cut = DTensor.from_local(stacked, mesh, [*copies, Shard(1)], run_check=False, shape=shape, stride=stride)
+    mine = cut.redistribute(mesh, [*copies, Shard(0)])  # [some matrices, rows, columns]
+    held = orthogonalize(mine.to_local())
+    done = DTensor.from_local(held, mesh, [*copies, Shard(0)], run_check=False, shape=shape, stride=stride)
+    return list(done.redistribute(mesh, [*copies, Shard(1)]).to_local().unbind(0))
+
+
+def _clip(params: list[Tensor], limit: float) -> float:
+    """Scale the gradients to a norm of at most `limit`, whatever ranks hold them; the norm before."""
+    grads = [param.grad for param in params if param.grad is not None]
+    norm = whole(torch.nn.utils.get_total_norm(grads))
+    torch.nn.utils.clip_grads_with_norm_(params, limit, norm)
+    return norm.item()
 
 
 class Optimizers:
@@ -129,11 +164,8 @@ class Optimizers:
     def clip(self) -> float:
         """Clip the gradients; returns the norm before, of those that share a clip (of the others when not finite)."""
         shared = [p for name in self.optimizers if name not in self._clip_norms for p in self._parameters_of(name)]
-        norms = [torch.nn.utils.clip_grad_norm_(shared, self._clip_norm)]
-        norms += [
-            torch.nn.utils.clip_grad_norm_(self._parameters_of(n), limit) for n, limit in self._clip_norms.items()
-        ]
-        values = [norm.item() for norm in norms]
+        values = [_clip(shared, self._clip_norm)]
+        values += [_clip(self._parameters_of(name), limit) for name, limit in self._clip_norms.items()]
         return values[0] if all(map(math.isfinite, values)) else math.nan
 
     def _parameters_of(self, name: str) -> list[Tensor]:

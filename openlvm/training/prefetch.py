@@ -1,6 +1,7 @@
 """Work done one step ahead in a thread, so that reading codes and pictures hides behind the forward and backward."""
 
-from collections.abc import Callable, Generator, Iterable
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -29,3 +30,14 @@ def prefetch(
                 yield done, result.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def timed(work: Iterator[Result]) -> Iterator[tuple[Result, float]]:
+    """Yield (item, seconds that were waited for it)."""
+    while True:
+        start = time.perf_counter()
+        try:
+            item = next(work)
+        except StopIteration:
+            return
+        yield item, time.perf_counter() - start

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -22,6 +22,8 @@ class MicroBatch:
     """Sum of the loss weights in it."""
     units: int
     """Tokens or images in it, for the throughput."""
+    flops: float = 0.0
+    """Operations that the products of forward and backward need (guards/rates.py); 0 where nobody counts them."""
 
 
 @dataclass(frozen=True)
@@ -84,4 +86,24 @@ class Task(Protocol):
 
     def review(self, lines: Sequence[Mapping[str, Any]]) -> Review:
         """Called with the lines of metrics so far, the newest last; the same on every rank, nothing but the lines."""
+        ...
+
+
+@runtime_checkable
+class BlockTask(Task, Protocol):
+    """A task whose modules may be split over ranks and recomputed in the backward (parallel/sharding.py)."""
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """In the order of the forward; each is called as a module, and called by the forward alone."""
+        ...
+
+    @property
+    def entries(self) -> Mapping[str, str]:
+        """Module -> the method by which `loss` enters it, first of all; only then may `loss` read weights itself."""
+        ...
+
+    @property
+    def compile(self) -> bool:
+        """Whether what is split is to be compiled, block by block; anything else a task compiles itself."""
         ...

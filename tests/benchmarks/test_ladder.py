@@ -41,6 +41,18 @@ def test_runs_are_compared_after_equal_seconds_and_after_equal_steps(tmp_path):
     assert steps["large"]["averaged_lines"] == 8 and steps["large"]["loss"] == 75  # mean of 40, 50, ..., 110
 
 
+@pytest.mark.slow
+def test_toys_are_trained_once_and_reported(tmp_path):
+    pytest.importorskip("matplotlib")
+    told = ladder.climb(tmp_path, [0], tiny=True)
+    assert [run["run"] for run in told["runs"]] == ["toy_300k-0", "toy_1m-0", "toy_3m-0"]
+    assert [point["size"] for point in told["points"]] == ["0.33M", "0.95M", "2.9M"]
+    assert told["loss"] == "held-out" and len(told["power_laws"]) == 2
+    written = {path: path.read_bytes() for path in tmp_path.glob("toy_*/metrics.jsonl")}
+    assert len(written) == 3 and ladder.climb(tmp_path, [0], tiny=True) == told
+    assert all(path.read_bytes() == text for path, text in written.items())
+
+
 def test_a_run_that_was_stopped_too_early_is_refused(tmp_path):
     with pytest.raises(ValueError, match="fewer than two lines of metrics; give it more seconds"):
         ladder.ladder([_run(tmp_path / "short", 1.0, 1, "mini")])

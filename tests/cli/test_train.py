@@ -77,3 +77,24 @@ def test_help_lists_the_recipes(capsys):
     assert main(["train", "--help"]) == 0
     printed = capsys.readouterr().out
     assert all(f"  {name} " in printed for name in RECIPES)
+
+
+def test_dry_run_tells_the_costs_and_starts_nothing(tmp_path, openlvm_json, openlvm_error, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = openlvm_json("train", "lvm_7b", "--dry-run", "--gpus", 64, "--gpu", "h100", "--mfu", 0.5)
+    assert told["parameters"] == 6_544_199_680 and told["tokens"] == pytest.approx(420e9, rel=0.001)
+    assert told["seconds"] == pytest.approx(told["flops"] / (64 * 0.5 * 989e12))
+    assert told["fits"] is True and told["memory_bytes"]["total"] < 72e9
+    shorter = openlvm_json("train", "lvm_7b", "--dry-run", "--gpus", 64, "--decoder.train.steps", 10_000)
+    assert shorter["tokens"] == pytest.approx(10_000 * 128 * 4097)
+    assert "this recipe trains a tokenizer" in openlvm_error("train", "demo_tokenizer", "--dry-run")
+    assert "cannot be split evenly among 3 devices" in openlvm_error("train", "lvm_7b", "--dry-run", "--gpus", 3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_recipes_on_stores_say_what_they_lack(tmp_path, openlvm_error, tokenizer_at):
+    words = ["train", "lvm_300m", "--run", tmp_path / "run", "--tokenizer", tokenizer_at]
+    fitting = ["--decoder.model.vocab-size", 132, "--decoder.model.context", 65]
+    assert "--decoder.model.vocab-size 132 --decoder.model.context 65" in openlvm_error(*words)
+    assert "needs stores of codes: --stores DIR" in openlvm_error(*words, *fitting)
+    assert "no store at" in openlvm_error(*words, *fitting, "--stores", tmp_path / "none")

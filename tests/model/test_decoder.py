@@ -188,6 +188,7 @@ def test_sizes_have_the_published_numbers_of_parameters(name):
         "mini": 2.88e6,
         "mini_128": 8.79e6,
         "nano": 15.2e6,
+        "delvm_80m": 83.4e6,
         "delvm_300m": 299.5e6,
         "delvm_1b": 1164.2e6,
     }

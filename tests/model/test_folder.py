@@ -100,7 +100,7 @@ def test_load_decoder_rejects_folders_that_are_not_one(tmp_path):
     with pytest.raises(FileNotFoundError, match="is a whole LVM; its decoder is the folder .*decoder"):
         load_decoder(tmp_path)
     (tmp_path / "decoder" / "model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match="no decoder weights in .*; expected model.safetensors or"):
+    with pytest.raises(FileNotFoundError, match="no decoder weights in .*; expected model.safetensors or pyt"):
         load_decoder(tmp_path / "decoder")
 
 

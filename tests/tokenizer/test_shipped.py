@@ -10,7 +10,7 @@ import torch
 
 from openlvm.evaluation.metrics import hue_error, mask_iou, normal_angle, saturation_kept
 from openlvm.evaluation.tokenizer_pictures import kmeans_floor
-from openlvm.jobs.demo_train import drawn_scenes
+from openlvm.jobs.demo.trained import drawn_scenes
 from openlvm.sources.pack import PackObjects, PackPhotos
 from openlvm.tokenizer.folder import EMBEDDED, load_tokenizer
 from openlvm.tokenizer.vqgan import VQGAN

@@ -12,8 +12,9 @@ from openlvm.training.config import OptimConfig
 from openlvm.training.optim import make_optimizer
 
 STATE = TrainState(
-    step=3, next_position=24, positions_per_step=8, world_size=2, config_hash="ab", meters={"even": (1 / 3, 2.0)}
-)
+    step=3, next_position=24, positions_per_step=8, world_size=2, config_hash="ab", meters={"even": (1 / 3, 2.0)},
+    recent_losses=(1.5, 1 / 3), skipped_in_a_row=1,
+)  # fmt: skip
 
 
 def tied_net(seed: int) -> nn.ModuleDict:
@@ -59,6 +60,21 @@ def test_checkpoint_rejects_what_does_not_fit(tmp_path: Path):
     (at / "state.json").write_text(json.dumps(state | {"format_version": 9}))
     with pytest.raises(ValueError, match="checkpoint format 9; this openlvm reads 1"):
         load_state(at)
+
+
+def test_checkpoint_rejects_damage(tmp_path: Path):
+    net, optimizers = stepped(0)
+    at = tmp_path / "step"
+    save_checkpoint(at, {"net": net}, optimizers, STATE)
+    for name in ("optimizer.pt", "net.safetensors"):
+        whole = (at / name).read_bytes()
+        (at / name).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(ValueError, match=rf"{name} is damaged .*delete that folder, and the run goes on"):
+            load_checkpoint(at, {"net": net}, optimizers)
+        (at / name).write_bytes(whole)
+    (at / "optimizer.pt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"lacks optimizer\.pt; delete that folder"):
+        load_checkpoint(at, {"net": net}, optimizers)
 
 
 def test_config_hash_depends_on_every_field():

@@ -18,7 +18,7 @@ from openlvm.core.ranks import Ranks
 from openlvm.core.runs import RunFolder, read_metrics
 from openlvm.training.loop import train
 from openlvm.training.optim import lr_share
-from openlvm.training.parallel import positions_of
+from openlvm.training.parallel.collectives import positions_of
 from openlvm.training.prefetch import prefetch
 from openlvm.training.task import Review, TaskLoss
 
@@ -111,6 +111,8 @@ def test_ranks_reject_an_uneven_split(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(ValueError, match="positions_per_step=8 cannot be split evenly among 3 ranks"):
         train(toy_config(), ToyTask(), tmp_path / "run")
+    with pytest.raises(ValueError, match="positions_per_step=2 .* 3 ranks; use a multiple of 3, or fewer ranks"):
+        train(toy_config(positions_per_step=2), ToyTask(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -295,3 +297,19 @@ def test_prefetch_keeps_order_and_raises_in_place():
         for pair in prefetch(reciprocal, [1, 2, 0, 4]):
             seen.append(pair)
     assert seen == [(1, 1.0), (2, 0.5)]
+
+
+def test_a_resumed_run_may_take_smaller_forwards(tmp_path):
+    train(toy_config(), ToyTask(per_forward=8), tmp_path / "whole")
+
+    class Dying(ToyTask):
+        def after_step(self, step: int) -> None:
+            if step == 7:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(toy_config(positions_per_forward=8), Dying(per_forward=8), tmp_path / "cut")
+    train(toy_config(positions_per_forward=2), ToyTask(per_forward=2), tmp_path / "cut", resume=True)
+    losses = [[line["loss"] for line in lines_of(tmp_path / name)] for name in ("whole", "cut")]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert json.loads((tmp_path / "cut/config.json").read_text())["positions_per_forward"] == 2

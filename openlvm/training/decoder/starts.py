@@ -10,6 +10,7 @@ import torch
 
 from openlvm.core.seeds import seed_of
 from openlvm.model.decoder import INIT_STD, Block, Decoder, DecoderConfig
+from openlvm.training.decoder.codebook import Embedding, freeze_codebook
 
 PEAK = 20.0
 """Attention logit at the offset looked back to, 0 on average elsewhere: with rope_theta=100 and 64 channels a head
@@ -18,16 +19,27 @@ to that code alone, and most of the rest to the same place of older images."""
 
 
 def fresh_decoder(
-    config: DecoderConfig, *, seed: int, vectors: torch.Tensor | None, codes_per_image: int | None
+    config: DecoderConfig,
+    *,
+    seed: int,
+    vectors: torch.Tensor | None,
+    codes_per_image: int | None,
+    embedding: Embedding = "table",
 ) -> Decoder:
     """A decoder with random weights and the starts of this file.
 
     Args:
-        vectors: float [K, channels], the tokenizer's codebook, for `embedding_from_codebook`; None leaves it out.
+        vectors: float [K, channels], the tokenizer's codebook: where the rows of a table start
+            (`embedding_from_codebook`; None leaves it out), or what an embedding of kind "codebook" keeps.
         codes_per_image: N, for `look_back` to `same_place`; None leaves it out.
+        embedding: as `DecoderTrainConfig.embedding`.
     """
     decoder = Decoder(config, seed=seed)
-    if vectors is not None:
+    if embedding == "codebook":
+        if vectors is None:
+            raise ValueError("embedding=codebook keeps the tokenizer's vectors: give vectors=code_vectors(tokenizer)")
+        freeze_codebook(decoder, vectors, seed=seed)
+    elif vectors is not None:
         generator = torch.Generator().manual_seed(seed_of("codebook start", seed) % 2**63)
         embedding_from_codebook(decoder, vectors, generator=generator)
     if codes_per_image is not None:
@@ -40,7 +52,7 @@ def embedding_from_codebook(decoder: Decoder, vectors: torch.Tensor, *, generato
     """Start the embedding rows of the K codes from the tokenizer's code vectors, so that like codes begin alike.
 
     The vectors are centered, mapped to the decoder's width by a random matrix, and scaled to the std of all initial
-    weights. (DeLVM keeps the codebook itself, frozen, behind a matrix.)
+    weights. (DeLVM keeps the codebook itself, frozen, behind a matrix: codebook.py.)
 
     Args:
         decoder: its first K embedding rows are replaced.

@@ -6,8 +6,9 @@ with a document mask (CUDA; as many forwards on every rank); `stream` cuts the e
 Letters: N codes per image, S images in a sentence, M targets.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -16,10 +17,18 @@ from torch import Tensor
 
 from openlvm.bundle import SpecialIds
 from openlvm.model.decoder import Decoder
+from openlvm.model.sizes import flops_per_token
 from openlvm.sentences.grammar import MAX_IMAGES, ROLES
 from openlvm.store.plan import Sentences
 from openlvm.training.config import OptimConfig
-from openlvm.training.decoder.loss import document_mask, next_code_loss
+from openlvm.training.decoder.distill import Teacher
+from openlvm.training.decoder.loss import (
+    CHUNK_ROWS,
+    LossTerm,
+    document_mask,
+    next_code_loss,
+    next_code_loss_and_term,
+)
 from openlvm.training.decoder.rows import (
     LossConfig,
     Rows,
@@ -29,7 +38,11 @@ from openlvm.training.decoder.rows import (
     stack_rows,
     stream_row,
 )
+from openlvm.training.parallel.sharding import is_split
 from openlvm.training.task import MicroBatch, Review, TaskLoss
+
+NEXT_CODE, DISTILL = "next_code", "distill"
+"""Parts of a student's loss: cross entropy, and T^2 times the divergence from its teacher; nats a target."""
 
 Layout = Literal["dense", "packed", "stream"]
 Item = TypeVar("Item")
@@ -61,6 +74,10 @@ class _Forward:
     documents, positions [B, T]."""
     part_weights: dict[int, float]
     """Number of a part -> sum of its weights, of the parts that occur."""
+    positions: Sequence[int]
+    """Of the plan, or rows of the stream, each with equally many targets, in order."""
+    places: np.ndarray
+    """int64 [M]: position * `DecoderTask.targets_per_position` + the target's number in it."""
 
 
 class DecoderTask:
@@ -74,10 +91,12 @@ class DecoderTask:
         loss: weights by role.
         positions_per_forward: positions (dense: of one length) of one forward.
         compile: run the decoder through torch.compile; FlexAttention (packed on CUDA) needs it.
+        teacher: the decoder is its student too; None learns the codes alone.
     """
 
     unit = "tokens"
     own_optim: Mapping[str, OptimConfig] = {}
+    entries: Mapping[str, str] = {"decoder": "hidden"}
 
     def __init__(
         self,
@@ -89,12 +108,16 @@ class DecoderTask:
         loss: LossConfig,
         positions_per_forward: int,
         compile: bool = False,
+        teacher: Teacher | None = None,
     ):
         self.modules: Mapping[str, torch.nn.Module] = {"decoder": decoder}
         self.part_names = (*plan.names, *(f"role:{role}" for role in ROLES))
+        if teacher is not None:
+            self.part_names += (NEXT_CODE, DISTILL)
+        self.teacher = teacher
         self.decoder, self.plan, self.special = decoder, plan, special
         self.layout, self.loss_weights, self.positions_per_forward = layout, loss, positions_per_forward
-        self.hidden = torch.compile(decoder.hidden, dynamic=False) if compile else decoder.hidden
+        self.compile = compile
         lengths = [num_tokens(size, plan.codes_per_image, special) - 1 for size in plan.images]
         self.packed_length = max(MAX_IMAGES // size * length for size, length in zip(plan.images, lengths, strict=True))
         context = decoder.config.context
@@ -102,6 +125,19 @@ class DecoderTask:
             raise ValueError(f"sentences of {max(lengths)} tokens are longer than the decoder's context={context}")
         if layout == "stream" and len(set(plan.images)) > 1:
             raise ValueError(f"layout=stream needs sentences of one length, given components of {plan.images} images")
+        if teacher is not None:
+            teacher.open_cache(num_positions=self.num_positions, per_position=self.targets_per_position)
+
+    @property
+    def blocks(self) -> list[torch.nn.Module]:
+        """Those of the decoder."""
+        return list(self.decoder.model.layers)
+
+    @cached_property
+    def hidden(self) -> Callable[..., Tensor]:
+        """`Decoder.hidden`, compiled if asked for; made when first used, after the decoder may have been split."""
+        split = is_split(self.decoder)  # its blocks are compiled one by one (parallel/sharding.py)
+        return torch.compile(self.decoder.hidden, dynamic=False) if self.compile and not split else self.decoder.hidden
 
     @property
     def num_positions(self) -> int:
@@ -121,18 +157,27 @@ class DecoderTask:
         if positions.stop > self.num_positions:
             raise ValueError(f"position {positions.stop - 1} was asked for, the plan has {self.num_positions}")
         if self.layout == "stream":
-            rows = [self._stream_row(position) for position in positions]
-            return [self._batch(stack_rows(group)) for group in _groups(rows, self.positions_per_forward)]
-        read = self.plan.batch(positions)
-        special, loss = self.special, self.loss_weights
+            return [
+                self._batch(stack_rows([self._stream_row(position) for position in group]), group)
+                for group in _groups(positions, self.positions_per_forward)
+            ]
+        read = list(zip(positions, self.plan.batch(positions), strict=True))
         if self.layout == "packed":
-            groups = _groups(read, self.positions_per_forward)
-            return [self._batch(packed_rows(group, special, loss, length=self.packed_length)) for group in groups]
-        by_length: dict[tuple[int, ...], list[Sentences]] = {}
-        for sentences in read:
-            by_length.setdefault(sentences.codes.shape, []).append(sentences)
+            return [self._forward(group) for group in _groups(read, self.positions_per_forward)]
+        by_length: dict[tuple[int, ...], list[tuple[int, Sentences]]] = {}
+        for position, sentences in read:
+            by_length.setdefault(sentences.codes.shape, []).append((position, sentences))
         groups = [group for same in by_length.values() for group in _groups(same, self.positions_per_forward)]
-        return [self._batch(dense_rows(group, special, loss)) for group in groups]
+        return [self._forward(group) for group in groups]
+
+    def _forward(self, group: Sequence[tuple[int, Sentences]]) -> MicroBatch:
+        """A forward of whole positions, given with their sentences."""
+        positions, sentences = zip(*group, strict=True)
+        if self.layout == "packed":
+            rows = packed_rows(sentences, self.special, self.loss_weights, length=self.packed_length)
+        else:
+            rows = dense_rows(sentences, self.special, self.loss_weights)
+        return self._batch(rows, positions)
 
     def _stream_row(self, position: int) -> Rows:
         length, tokens = self.decoder.config.context, self._stream_tokens
@@ -141,7 +186,12 @@ class DecoderTask:
         pieces = self.plan.batch(range(first, last + 1))
         return stream_row(pieces, self.special, self.loss_weights, start=start, length=length)
 
-    def _batch(self, rows: Rows) -> MicroBatch:
+    @property
+    def targets_per_position(self) -> int:
+        """At most; those that do not count among them."""
+        return self.decoder.config.context if self.layout == "stream" else self.packed_length
+
+    def _batch(self, rows: Rows, positions: Sequence[int]) -> MicroBatch:
         """Tensors of a forward; targets that do not count are left out before the head."""
         counted = np.flatnonzero(rows.weights.ravel() > 0)  # [M]
         flat = {name: getattr(rows, name).ravel()[counted] for name in ("targets", "weights", "components", "roles")}
@@ -158,8 +208,16 @@ class DecoderTask:
         if self.device.type == "cuda":
             tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
         num_real = rows.inputs.size if rows.documents is None else int((rows.documents >= 0).sum())
-        data = _Forward(tensors, {index: weight for index, weight in enumerate(weights) if weight > 0})
-        return MicroBatch(data=data, weight=float(flat["weights"].sum(dtype=np.float64)), units=num_real)
+        starts = np.array(positions, dtype=np.int64)[:, None] * self.targets_per_position
+        places = (starts + np.arange(rows.weights.size // len(positions))).ravel()[counted]  # [M]
+        part_weights = {index: weight for index, weight in enumerate(weights) if weight > 0}
+        data = _Forward(tensors, part_weights, positions, places)
+        length = rows.inputs.shape[1]
+        if rows.documents is not None and rows.positions is not None:
+            length = 2 * float(rows.positions[rows.documents >= 0].mean()) + 1  # of sentences, weighted by their tokens
+        flops = num_real * flops_per_token(self.decoder.config, length)
+        weight = float(flat["weights"].sum(dtype=np.float64))
+        return MicroBatch(data=data, weight=weight, units=num_real, flops=flops)
 
     @property
     def device(self) -> torch.device:
@@ -167,19 +225,53 @@ class DecoderTask:
         return _head_weight(self.decoder).device
 
     def loss(self, batch: MicroBatch) -> TaskLoss:
-        """Sum of weight * cross entropy; parts: that of each component, and the plain cross entropy of each role."""
-        table = _head_weight(self.decoder)
-        data = {name: tensor.to(table.device, non_blocking=True) for name, tensor in batch.data.tensors.items()}
+        """Sum of weight * cross entropy; parts: that of each component, and the plain cross entropy of each role.
+
+        A student's divergence from its teacher is added, and both losses are parts of their own.
+        """
+        device = self.device
+        data = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.data.tensors.items()}
         mask = document_mask(data["documents"]) if "documents" in data else None
+        learned = None if self.teacher is None else self._learned(self.teacher, batch.data, data, mask)
         hidden = self.hidden(data["inputs"], mask=mask, positions=data.get("positions"))  # [B, T, D]
+        table = _head_weight(self.decoder)  # after the forward, which gathers it where ranks hold shares
         hidden = hidden.flatten(0, 1)  # [B * T, D]
         if "counted" in data:
             hidden = hidden.index_select(0, data["counted"])  # [M, D]
-        total, losses = next_code_loss(hidden, table, data["targets"], data["weights"])
-        sums = torch.zeros(len(self.part_names), dtype=torch.float64, device=table.device)
+        total, losses, parts = self._losses(hidden, table, data, learned)
+        sums = torch.zeros(len(self.plan.names) + len(ROLES), dtype=torch.float64, device=table.device)
         sums.index_add_(0, data["components"], (losses * data["weights"]).double())
         sums.index_add_(0, data["roles"] + len(self.plan.names), losses.double())
-        return TaskLoss(total, {self.part_names[i]: (sums[i], weight) for i, weight in batch.data.part_weights.items()})
+        parts |= {self.part_names[i]: (sums[i], weight) for i, weight in batch.data.part_weights.items()}
+        return TaskLoss(total, parts)
+
+    def _learned(
+        self, teacher: Teacher, forward: _Forward, data: dict[str, Tensor], mask: Any
+    ) -> tuple[LossTerm, Tensor]:
+        """What the teacher says of a micro-batch, as a term of the loss with its weights float32 [M]."""
+        answers = teacher.answers(data, mask, positions=forward.positions, places=forward.places, chunk_rows=CHUNK_ROWS)
+        return teacher.term(answers), teacher.weights(data["weights"], data["roles"])
+
+    def _losses(
+        self, hidden: Tensor, table: Tensor, data: dict[str, Tensor], learned: tuple[LossTerm, Tensor] | None
+    ) -> tuple[Tensor, Tensor, dict[str, tuple[Tensor, Tensor]]]:
+        """The loss, the cross entropies float32 [M], and a student's two parts."""
+        targets, weights = data["targets"], data["weights"]
+        if learned is None:
+            return *next_code_loss(hidden, table, targets, weights), {}
+        term, term_weights = learned
+        total, losses, terms = next_code_loss_and_term(
+            hidden, table, targets, weights, term=term, term_weights=term_weights
+        )
+        parts = {NEXT_CODE: (losses, weights), DISTILL: (terms, term_weights)}
+        return (
+            total,
+            losses,
+            {
+                name: ((values * by).sum(dtype=torch.float64), by.sum(dtype=torch.float64))
+                for name, (values, by) in parts.items()
+            },
+        )
 
     def after_step(self, step: int) -> None:
         """Nothing: a decoder has no state outside its gradient."""

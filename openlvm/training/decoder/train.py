@@ -14,9 +14,12 @@ from openlvm.model.decoder import Decoder, DecoderConfig
 from openlvm.model.folder import save_decoder
 from openlvm.store.plan import Component, Plan
 from openlvm.training.config import TrainConfig
+from openlvm.training.decoder.codebook import Embedding, folded, has_codebook
+from openlvm.training.decoder.distill import DistillConfig, Teacher, load_teacher
 from openlvm.training.decoder.rows import LossConfig
 from openlvm.training.decoder.task import DecoderTask, Layout
 from openlvm.training.loop import train
+from openlvm.training.parallel.shards import filled, without_weights
 from openlvm.training.task import Evaluator
 
 
@@ -44,6 +47,11 @@ class DecoderTrainConfig:
     """How sentences lie in a forward (decoder/task.py)."""
     compile: bool = False
     """torch.compile; slow to start, and needs a C++ compiler on a CPU."""
+    embedding: Embedding = "table"
+    """`table` learns a row for each code; `codebook` keeps the tokenizer's code vectors behind a learned matrix, as
+    DeLVM does, and writes down the table they make together."""
+    distill: DistillConfig | None = None
+    """A larger decoder to learn from besides; None learns the codes alone."""
 
 
 def heldout_evaluator(task: DecoderTask, *, num_positions: int, precision: str) -> Evaluator:
@@ -88,7 +96,8 @@ def train_decoder(
         config: everything.
         at: the run folder (core/runs.py).
         device: "cpu", or "cuda" for the GPU of this rank.
-        decoder: goes on from these weights, of the shape config.model; None starts from random ones.
+        decoder: goes on from these weights, of the shape config.model (starts.fresh_decoder makes them, with the
+            codebook if config.embedding asks for it); None starts from random ones.
         evaluators: called beside the held-out loss.
         resume: go on from the last checkpoint of the run in `at`, to the bit; with none there, start.
         rebatch: a resumed run may have another global batch.
@@ -99,24 +108,35 @@ def train_decoder(
     decoder = Decoder(config.model, seed=config.train.seed) if decoder is None else decoder
     if decoder.config != config.model:
         raise ValueError(f"the decoder given has the shape {decoder.config}, config.model says {config.model}")
+    if has_codebook(decoder) != (config.embedding == "codebook"):
+        raise ValueError(
+            f"embedding={config.embedding}, but the decoder given has another; make it with "
+            f"fresh_decoder(..., embedding={config.embedding!r})"
+        )
     if config.layout == "packed" and device.startswith("cuda") and not config.compile:
         raise ValueError("layout=packed on CUDA (FlexAttention) needs compile=True; set it, or use layout=dense")
     seed = config.train.seed
     plan = Plan(config.components, seed=seed, window_parts=config.window_parts, max_passes=config.max_passes)
-    task = _task_of(config, plan, decoder)
+    teacher = _teacher_of(config, plan)
+    task = _task_of(config, plan, decoder, teacher=teacher)
     _refuse_too_many_steps(config, task)
     whole = {**as_json(config), "stores": _store_hashes(plan)}
+    if teacher is not None:
+        whole["teacher"] = teacher.digest  # a resumed run must find the same one
     if config.heldout:
         heldout_plan = Plan(config.heldout, seed=seed, tokenizer=plan.codes_fingerprint)
         heldout = _task_of(config, heldout_plan, decoder)
         count, precision = config.heldout_positions, config.train.precision
         evaluators = (heldout_evaluator(heldout, num_positions=count, precision=precision), *evaluators)
-    train(
+    is_whole = config.train.parallel == "ddp"
+    trained = decoder if is_whole else without_weights(decoder)  # of a split one no rank will hold all
+    last = train(
         config.train, task, at, device=device, evaluators=evaluators, whole_config=whole, resume=resume,
         rebatch=rebatch, name="decoder",
     )  # fmt: skip
     if ranks_from_environment().is_main:
-        save_decoder(decoder, Path(at) / "decoder")
+        trained = trained if is_whole else filled(trained, last, "decoder")
+        save_decoder(folded(trained), Path(at) / "decoder")
     return Path(at) / "decoder"
 
 
@@ -125,7 +145,28 @@ def _store_hashes(plan: Plan) -> dict[str, str]:
     return {name: sha256_of(store.at / "store.json") for name, store in zip(plan.names, plan.stores, strict=True)}
 
 
-def _task_of(config: DecoderTrainConfig, plan: Plan, decoder: Decoder) -> DecoderTask:
+def _teacher_of(config: DecoderTrainConfig, plan: Plan) -> Teacher | None:
+    if config.distill is None:
+        return None
+    special = SpecialIds.after(plan.codebook_size)
+    decoder = load_teacher(
+        config.distill, student=config.model, special=special, codes_fingerprint=plan.codes_fingerprint,
+        dtype=torch.bfloat16 if config.train.precision == "bf16" else torch.float32,
+    )  # fmt: skip
+    sentences = {
+        "plan": [plan.names, [repr(kind) for kind in plan.kinds], plan.counts, plan.seed, plan.max_passes],
+        "window_parts": config.window_parts,
+        "stores": _store_hashes(plan),
+        "layout": config.layout,
+        "special": as_json(special),
+        "counted": (config.loss.by_role() > 0).tolist(),
+    }
+    return Teacher(decoder, config.distill, sentences=sentences, compile=config.compile)
+
+
+def _task_of(
+    config: DecoderTrainConfig, plan: Plan, decoder: Decoder, *, teacher: Teacher | None = None
+) -> DecoderTask:
     vocab_size, codebook_size = config.model.vocab_size, plan.codebook_size
     if vocab_size < codebook_size + 3:
         raise ValueError(
@@ -134,7 +175,7 @@ def _task_of(config: DecoderTrainConfig, plan: Plan, decoder: Decoder) -> Decode
         )
     return DecoderTask(
         decoder, plan, SpecialIds.after(codebook_size), layout=config.layout, loss=config.loss,
-        positions_per_forward=config.train.positions_per_forward, compile=config.compile,
+        positions_per_forward=config.train.positions_per_forward, compile=config.compile, teacher=teacher,
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from openlvm.training.parallel import sum_over_ranks
+from openlvm.training.parallel.collectives import sum_over_ranks
 
 Kind = Literal["hinge", "non-saturating"]
 

@@ -27,7 +27,7 @@ from openlvm.tokenizer.quantizers.interface import Quantized, rows_of
 from openlvm.tokenizer.quantizers.vq import VectorQuantizer
 from openlvm.tokenizer.vqgan import VQGAN, to_unit_range
 from openlvm.training.config import OptimConfig
-from openlvm.training.parallel import broadcast_modules, sum_over_ranks
+from openlvm.training.parallel.collectives import broadcast_modules, sum_over_ranks
 from openlvm.training.task import MicroBatch, Review, TaskLoss
 from openlvm.training.tokenizer.adversarial import (
     LeCam,

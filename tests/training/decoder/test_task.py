@@ -11,7 +11,7 @@ from openlvm.core.runs import read_metrics
 from openlvm.training.config import OptimConfig, TrainConfig
 from openlvm.training.decoder.rows import LossConfig
 from openlvm.training.loop import train
-from openlvm.training.parallel import positions_of
+from openlvm.training.parallel.collectives import positions_of
 
 
 def summed(task, positions=range(9)):

@@ -19,12 +19,14 @@ from openlvm.core.records import Record
 from openlvm.core.runs import RunFolder, read_metrics
 from openlvm.core.seeds import rng
 from openlvm.model.decoder import Decoder, DecoderConfig
-from openlvm.model.folder import load_decoder
+from openlvm.model.folder import load_decoder, save_decoder
 from openlvm.sentences.grammar import Pairs, Single
 from openlvm.sources.interface import Part
 from openlvm.store.plan import Component
 from openlvm.store.tokenize import tokenize
 from openlvm.training.config import OptimConfig, TrainConfig
+from openlvm.training.decoder.distill import DistillConfig
+from openlvm.training.decoder.starts import fresh_decoder
 from openlvm.training.decoder.task import DecoderTask
 from openlvm.training.decoder.train import DecoderTrainConfig, train_decoder
 
@@ -100,6 +102,10 @@ def lines_of(at: Path) -> list[dict]:
     return [{name: value for name, value in line.items() if name != "timing"} for line in read_metrics(at)]
 
 
+def losses_of(at: Path) -> list[tuple]:
+    return [(line["step"], line["loss"], line["parts"]) for line in read_metrics(at)]
+
+
 def test_training_learns_the_task_on_held_out_records(stores, tmp_path):
     config = config_for(stores, steps=150, max_passes=20, log_every=50, evaluate_every=75)
     folder = train_decoder(config, tmp_path)
@@ -129,6 +135,51 @@ def test_training_repeats_and_resumes_bit_exact(stores, tmp_path, layout):
     cut = [{name: value for name, value in line.items() if name != "evaluation"} for line in lines_of(tmp_path / "cut")]
     assert cut == [{n: v for n, v in line.items() if n != "evaluation"} for line in lines_of(tmp_path / "a")]
     assert len({(end / "model.safetensors").read_bytes() for end in ends}) == 1
+
+
+def test_student_learns_from_its_teacher_and_resumes_bit_exact(stores, tmp_path):
+    """Both losses are in the metrics; the second run reads the answers that the first one wrote, and is the same."""
+    taught = config_for(stores, steps=60, max_passes=10, log_every=20)
+    teacher = train_decoder(replace(taught, model=replace(MODEL, hidden_size=48)), tmp_path / "teacher")
+    distill = DistillConfig(teacher=str(teacher), top_k=8, cache=str(tmp_path / "cache"))
+    config = config_for(stores, max_passes=3, distill=distill)
+    folder = train_decoder(config, tmp_path / "a")
+    parts = [line["parts"] for line in lines_of(tmp_path / "a")]
+    assert parts[-1]["distill"] < 0.7 * parts[0]["distill"]
+    assert all(part["next_code"] + part["distill"] == pytest.approx(line["loss"], rel=1e-4)
+               for part, line in zip(parts, lines_of(tmp_path / "a"), strict=True))  # fmt: skip
+    assert "heldout/distill" not in lines_of(tmp_path / "a")[-1]["evaluation"]  # the same loss as of other decoders
+
+    def die(done: int):
+        raise KeyboardInterrupt
+        yield
+
+    stopped = replace(config, train=replace(config.train, evaluate_every=8))
+    with pytest.raises(KeyboardInterrupt):
+        train_decoder(stopped, tmp_path / "b", evaluators=[die])
+    again = train_decoder(stopped, tmp_path / "b", resume=True)
+    assert losses_of(tmp_path / "b") == losses_of(tmp_path / "a")
+    assert (again / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+    save_decoder(Decoder(replace(MODEL, hidden_size=48), seed=8), teacher)
+    with pytest.raises(ValueError, match="written for another teacher"):
+        train_decoder(stopped, tmp_path / "b", resume=True)
+    uncached = replace(stopped, distill=replace(distill, cache=""))
+    with pytest.raises(ValueError, match="distill.cache"):
+        train_decoder(uncached, tmp_path / "b", resume=True)
+
+
+def test_training_with_the_codebook_writes_a_plain_decoder(stores, tmp_path):
+    config = config_for(stores, steps=3, optim=OptimConfig(lr=1e-2), embedding="codebook")
+    vectors = torch.arange(K * 3).float().view(K, 3)
+    decoder = fresh_decoder(MODEL, seed=1, vectors=vectors, codes_per_image=None, embedding="codebook")
+    written = load_decoder(train_decoder(config, tmp_path / "a", decoder=decoder))
+    table = written.model.embed_tokens.weight
+    torch.testing.assert_close(table, decoder.model.embed_tokens.weight.detach())
+    assert torch.linalg.matrix_rank(table[:K]) < 3.5
+    with pytest.raises(ValueError, match="embedding=codebook, but the decoder given has another"):
+        train_decoder(config, tmp_path / "b")
+    with pytest.raises(ValueError, match="embedding=table, but the decoder given has another"):
+        train_decoder(replace(config, embedding="table"), tmp_path / "b", decoder=decoder)
 
 
 def test_training_starts_from_given_weights(stores, tmp_path):

@@ -32,7 +32,7 @@ from openlvm.evaluation.trials import (
     sequence_trials,
     summarize,
 )
-from openlvm.jobs.page import training_page
+from openlvm.jobs.demo.page import training_page
 from openlvm.jobs.train import run_recipe
 from openlvm.prompting.lvm import LVM
 from openlvm.recipes.config import LVMConfig

@@ -13,7 +13,7 @@ from PIL import Image
 from openlvm.core.files import atomic_write
 from openlvm.core.runs import read_metrics
 from openlvm.evaluation.trials import CONDITIONS, Outcome
-from openlvm.jobs.demo_prompts import Answered, Chosen
+from openlvm.jobs.demo.questions import Answered, Chosen
 from openlvm.store.format import Store
 from openlvm.store.look import look_at_record
 from openlvm.tokenizer.folder import load_tokenizer

@@ -14,8 +14,8 @@ from PIL import Image
 from openlvm.core.images import ImagePreparation
 from openlvm.core.runs import read_metrics
 from openlvm.evaluation.trials import CONDITIONS
-from openlvm.jobs.demo_train import drawn_scenes
-from openlvm.jobs.page import loss_curve
+from openlvm.jobs.demo.page import loss_curve
+from openlvm.jobs.demo.trained import drawn_scenes
 from openlvm.recipes.demo import GENERATED, TASKS
 from openlvm.sources.pack import PackObjects
 from openlvm.tokenizer.folder import load_tokenizer

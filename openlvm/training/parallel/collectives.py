@@ -1,7 +1,4 @@
-"""What several ranks do together: start, share positions, sum numbers and gradients.
-
-Every rank holds the whole model; how a model is split over ranks is decided here and nowhere else.
-"""
+"""What several ranks do together: start, share positions, sum numbers and gradients; what they say when one ends."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,18 +9,43 @@ from torch import Tensor, nn
 
 from openlvm.core.ranks import Ranks
 
+_LOST = (  # what gloo, NCCL and the store say when a process at the other end is gone
+    "closed by peer",
+    "reset by peer",
+    "Broken pipe",
+    "Connection refused",
+    "imed out",
+    "NCCL communicator was aborted",
+    "remote process exited",
+    "failed to recv",
+    "failed to send",
+)
+
 
 @contextmanager
 def process_group(ranks: Ranks, device: torch.device) -> Iterator[None]:
-    """torch.distributed for the length of the block: NCCL on CUDA, gloo elsewhere; nothing for a single rank."""
+    """torch.distributed for the length of the block: NCCL on CUDA, gloo elsewhere; nothing for a single rank.
+
+    Raises:
+        ValueError: another rank ended or does not answer; the error of the library that noticed says less.
+    """
     if ranks.world_size == 1 or dist.is_initialized():
         yield
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _LOST):
+            raise
+        first_line = (str(error).splitlines() or [""])[0]
+        raise ValueError(
+            f"rank {ranks.rank} of {ranks.world_size} stops: another rank ended or does not answer ({first_line}). "
+            "Its own output says why; start all ranks again with the same command and --resume, they go on from the "
+            "last checkpoint"
+        ) from None
     finally:
         dist.destroy_process_group()
 
@@ -40,7 +62,10 @@ def device_of(ranks: Ranks, name: str) -> torch.device:
 def positions_of(first: int, count: int, ranks: Ranks) -> range:
     """This rank's even share of the positions [first, first + count); the shares of all ranks, in order, make it up."""
     if count % ranks.world_size:
-        raise ValueError(f"positions_per_step={count} cannot be split evenly among {ranks.world_size} ranks")
+        raise ValueError(
+            f"positions_per_step={count} cannot be split evenly among {ranks.world_size} ranks; "
+            f"use a multiple of {ranks.world_size}, or fewer ranks"
+        )
     share = count // ranks.world_size
     return range(first + ranks.rank * share, first + (ranks.rank + 1) * share)
 
@@ -56,6 +81,15 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     if dist.is_initialized():
         dist.all_reduce(tensor)
     return tensor
+
+
+def max_over_ranks(number: int, device: torch.device) -> int:
+    """The largest of every rank's `number`; itself on a single rank."""
+    if not dist.is_initialized():
+        return number
+    held = torch.tensor(number, device=device)
+    dist.all_reduce(held, op=dist.ReduceOp.MAX)
+    return int(held)
 
 
 def sum_gradients(params: Iterable[Tensor]) -> None:

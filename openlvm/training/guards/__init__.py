@@ -1,0 +1,1 @@
+"""What watches a run: spikes of the loss, the band it was expected in, memory, rates."""

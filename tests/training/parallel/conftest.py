@@ -1,0 +1,6 @@
+"""Makes `split_runs`, and the small decoder of tests/training/decoder, importable for the tests beside it."""
+
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "decoder")]
