@@ -101,9 +101,8 @@ def _draw_points(
     means, spreads = [point.loss for point in points], [point.spread or 0.0 for point in points]
     axes.errorbar(places, means, yerr=spreads, color="#3b528b", linewidth=0, elinewidth=1.2, marker="o", capsize=3)
     axes.set_xscale("log")
-    if letter == "N":
-        axes.set_xticks(places, labels=[spell_count(place) for place in places])
-        axes.minorticks_off()
+    axes.set_xticks(places, labels=[spell_count(place) if letter == "N" else f"{place:.1e}" for place in places])
+    axes.minorticks_off()
     if law is not None:
         line = sorted(places)
         axes.plot(line, [law.at(place) for place in line], color="#d95f02", linewidth=1)

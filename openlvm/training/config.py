@@ -40,7 +40,7 @@ class OptimConfig:
     decay_steps: int = 0
     """Optimizer steps of the last decay; wsd only."""
     final_share: float = 0.1
-    """Learning rate at the end, as a share of the peak (LVM, DeLVM: 0.1)."""
+    """Learning rate at the end, as a share of the peak (DeLVM: 0.1; LVM: 0.2)."""
 
     def __post_init__(self) -> None:
         if self.lr <= 0 or self.muon_lr <= 0 or self.clip_norm <= 0:

@@ -58,6 +58,7 @@ def test_sharding_divides_what_is_kept_and_recomputing_shrinks_activations():
     nodes = memory_of(work, gpus=16)
     assert work.train.parallel == "hsdp"
     assert whole.weights == 16 * shared.weights == 8 * nodes.weights
+    assert whole.optimizer == 16 * shared.optimizer and whole.gradients == 16 * shared.gradients
     assert shared.activations < whole.activations / 5
     assert shared.gathered < whole.gathered / 10
 
