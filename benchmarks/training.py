@@ -21,16 +21,16 @@ from measure import alternate, emit, emit_rates, in_own_process, peak_mb, reside
 from peers import llama
 
 from openlvm.core.picking import pick
-from openlvm.model.decoder import Decoder, DecoderConfig
-from openlvm.model.sizes import SIZES
+from openlvm.model.decoder import Decoder
+from openlvm.model.sizes import SIZES, flops_per_token
 from openlvm.sentences.grammar import MAX_IMAGES
 from openlvm.training.config import OptimConfig
 from openlvm.training.decoder.rows import LossConfig, Sentences, SpecialIds
 from openlvm.training.decoder.task import DecoderTask
+from openlvm.training.guards.rates import peak_flops
 from openlvm.training.optim import make_optimizer
 
 NUM_CODES = 8192
-PEAK_FLOPS = {"H200": 989e12, "H100": 989e12}  # dense bf16, NVIDIA's data sheets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,13 +101,14 @@ def main() -> None:
     emit("training first-loss", round(losses.get("ours", float("nan")), 5), "nats", **losses)
     clocks = alternate(sides, given.runs, given.warmup)
     facts = {"size": given.size, "rows": given.rows, "context": shape.context, "precision": given.precision}
-    facts |= {"compile": given.compile, "layout": given.layout, "flops_per_token": flops_per_token(shape)}
+    flops = flops_per_token(shape, length=shape.context)
+    facts |= {"compile": given.compile, "layout": given.layout, "flops_per_token": flops}
     emit_rates("training", clocks, tokens, "tokens/s", **facts, **peak_memory())
-    peak = next((flops for name, flops in PEAK_FLOPS.items() if name in device_name()), None)
+    peak = peak_flops(torch.device(given.device), given.precision)
     for name, runs in clocks.items():
         rate = tokens / sorted(clock.wall for clock in runs)[len(runs) // 2]
-        if peak and given.precision == "bf16":
-            emit(f"training mfu {name}", round(flops_per_token(shape) * rate / peak, 4), "share", peak=peak, **facts)
+        if peak:
+            emit(f"training mfu {name}", round(flops * rate / peak, 4), "share", peak=peak, **facts)
 
 
 def working_memory(side: str, decoder: Decoder, plan: RandomPlan, given: argparse.Namespace) -> float:
@@ -119,22 +120,11 @@ def working_memory(side: str, decoder: Decoder, plan: RandomPlan, given: argpars
     return round(peak_mb() - loaded, 1)
 
 
-def device_name() -> str:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-
-
 def peak_memory() -> dict[str, float]:
     """Of both sides together, if both run."""
     if not torch.cuda.is_available():
         return {}
     return {"peak_memory_gb": round(torch.cuda.max_memory_allocated() / 2**30, 2)}
-
-
-def flops_per_token(shape: DecoderConfig) -> float:
-    """Forward and backward, per token: DESIGN's formula (causal attention counted once)."""
-    body = shape.num_layers * (4 * shape.hidden_size**2 + 3 * shape.hidden_size * shape.mlp_size)
-    head = shape.vocab_size * shape.hidden_size
-    return 6 * body + 6 * head + 6 * shape.num_layers * shape.hidden_size * shape.context
 
 
 def our_step(decoder: Decoder, plan: RandomPlan, given: argparse.Namespace) -> Callable[[], float]:
