@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from openlvm.cli.main import main
+from openlvm.core.files import read_json
 from openlvm.core.images import write_image
 
 ROOT = Path(__file__).parents[1]
@@ -105,5 +106,5 @@ def test_a_fit_is_planned(desk, capsys):
 def test_a_paper_recipe_says_its_cost_runs_small_and_is_reported(desk, capsys):
     for words in commands("training"):
         run(words, capsys)
-    assert (desk / "runs" / "report").is_dir()
-    assert (desk / "runs" / "converted" / "lvm.json").exists()
+    assert "lvm-tiny" in (desk / "runs" / "report" / "report.md").read_text()
+    assert read_json(desk / "runs" / "llama" / "config.json", "config")["architectures"] == ["LlamaForCausalLM"]

@@ -4,7 +4,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, is_dataclass
 from glob import glob
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin
 
 import tyro
 
+from openlvm.core.ranks import ranks_from_environment
 from openlvm.sources.listing import PICTURE_ENDINGS, find_files, natural_order
 
 
@@ -72,13 +73,14 @@ def _one_line(panel: str) -> str:
 
 
 def report(action: Callable[[], Outcome], *, as_json: bool) -> None:
-    """Do the work and print its outcome on stdout; with `as_json` nothing else reaches stdout, logs go to stderr."""
-    if not as_json:
-        print(action().text)
-        return
-    with redirect_stdout(sys.stderr):
+    """Do the work and print its outcome on stdout, of several ranks the first one's.
+
+    With `as_json` nothing else reaches stdout; logs go to stderr.
+    """
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
         outcome = action()
-    print(json.dumps(outcome.values, default=str))
+    if ranks_from_environment().is_main:
+        print(json.dumps(outcome.values, default=str) if as_json else outcome.text)
 
 
 def find_pictures(words: Sequence[str]) -> list[Path]:

@@ -73,3 +73,13 @@ def test_pictures_of_folders_and_patterns_come_in_natural_order(tmp_path):
 def test_pictures_rejects_a_word_that_names_nothing(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no picture at .*none\*\.png"):
         find_pictures([str(tmp_path / "none*.png")])
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_of_several_ranks_the_first_one_prints(monkeypatch, capsys, as_json):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    done = []
+    report(lambda: done.append(1) or Outcome({"a": 1}, "text"), as_json=as_json)
+    assert done == [1] and capsys.readouterr().out == ""

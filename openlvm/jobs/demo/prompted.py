@@ -22,6 +22,7 @@ from openlvm.core.sheets import contact_sheet
 from openlvm.evaluation.suites.mini import SAMPLING
 from openlvm.jobs.demo.page import prompts_page
 from openlvm.jobs.demo.questions import Answered, Chosen, Question, puzzles, questions
+from openlvm.jobs.laps import Laps
 from openlvm.prompting.lvm import LVM
 from openlvm.sources.worlds.changes import Puzzle
 from openlvm.training.progress import say
@@ -34,23 +35,23 @@ def run_demo(*, out: Path, lvm: Path | str = "mini", seed: int = 0) -> dict[str,
         lvm: name of an embedded LVM, or a bundle folder.
         seed: of the pictures that are asked about, and of the answers.
     """
-    clock = _Clock()
+    laps = Laps()
     model = LVM.load(lvm)
-    clock.lap("loading")
+    laps.lap("loading")
     preparation = model.bundle.tokenizer.preparation
     asked = list(questions(preparation, seed=seed))
     riddles = list(puzzles(preparation, seed=seed))
-    clock.lap("pictures")
+    laps.lap("pictures")
     say(f"prompting {lvm}: {len(asked)} tasks and {len(riddles)} puzzles")
     with _one_thread():
         answered = [answer(model, question, seed=seed) for question in asked]
         chosen = [choose(model, puzzle) for puzzle in riddles]
-    clock.lap("prompting")
+    laps.lap("prompting")
     report = {"lvm": _facts(str(lvm), model), "seed": seed, **scores(answered, chosen)}
     write_image(out / "gallery.png", gallery(answered, chosen))
     prompts_page(out / "index.html", report, answered, chosen)
-    clock.lap("writing")
-    report["seconds"] = clock.laps
+    laps.lap("writing")
+    report["seconds"] = laps.seconds
     write_json(out / "report.json", report)
     say(summary(report))
     return report
@@ -67,19 +68,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-class _Clock:
-    """Seconds of the stages of a run."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.monotonic()
-
-    def lap(self, name: str) -> None:
-        """Everything since the last lap was spent on `name`."""
-        now = time.monotonic()
-        self.laps[name], self._last = round(now - self._last, 2), now
 
 
 def answer(lvm: LVM, question: Question, *, seed: int) -> Answered:

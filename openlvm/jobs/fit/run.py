@@ -10,7 +10,6 @@ out/
   report.json, report.md, gallery.png
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from openlvm.jobs.fit.forecast import Forecast, forecast
 from openlvm.jobs.fit.questions import Question, answered, old_questions, pair_questions, scored
 from openlvm.jobs.fit.replay import replayed
 from openlvm.jobs.fit.report import card, gallery, page, table
+from openlvm.jobs.laps import Laps
 from openlvm.model.folder import load_decoder
 from openlvm.prompting.lvm import LVM
 from openlvm.sentences.grammar import MAX_IMAGES, Pairs
@@ -73,19 +73,19 @@ def run_fit(pairs: Path, config: FitConfig, *, out: Path, dry_run: bool = False)
     if dry_run:
         return {"training_pairs": len(begun.split.training), "heldout_pairs": len(begun.split.heldout),
                 "left_out": dict(begun.found.bad), "expected_seconds": expected.seconds}  # fmt: skip
-    clock = _Clock()
+    laps = Laps()
     preparation = begun.bundle.tokenizer.preparation
     questions = pair_questions(begun.files, begun.split, preparation, seed=config.seed)
     questions += old_questions(preparation, queries=config.queries, seed=config.seed)
     before = answered(out / "before.json", LVM(begun.bundle), questions, seed=config.seed)
-    clock.lap("asking before")
+    _tell(laps, "asking before")
     components = _components(config, begun, out / "stores")
-    clock.lap("tokenizing")
+    _tell(laps, "tokenizing")
     fitted = _trained(config, begun.bundle, components, out / "training")
-    clock.lap("training")
+    _tell(laps, "training")
     after = answered(out / "after.json", LVM(fitted), questions, seed=config.seed)
-    clock.lap("asking after")
-    return _finish(config, begun, fitted, questions, {"before": before, "after": after}, clock, expected, out)
+    _tell(laps, "asking after")
+    return _finish(config, begun, fitted, questions, {"before": before, "after": after}, laps, expected, out)
 
 
 def _begin(pairs: Path, config: FitConfig) -> _Begun:
@@ -142,18 +142,8 @@ def _claim(config: FitConfig, begun: _Begun, out: Path) -> None:
         )
 
 
-class _Clock:
-    """Seconds of the stages."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.monotonic()
-
-    def lap(self, name: str) -> None:
-        """Everything since the last lap was spent on `name`."""
-        now = time.monotonic()
-        self.laps[name], self._last = round(now - self._last, 1), now
-        say(f"{name}: {spell_seconds(self.laps[name])}")
+def _tell(laps: Laps, name: str) -> None:
+    say(f"{name}: {spell_seconds(laps.lap(name))}")
 
 
 # ------------------------------------------------------------------------------------------------------------ training
@@ -209,7 +199,7 @@ def _finish(
     fitted: Bundle,
     questions: Sequence[Question],
     codes: dict[str, torch.Tensor],
-    clock: _Clock,
+    laps: Laps,
     expected: Forecast,
     out: Path,
 ) -> dict[str, Any]:
@@ -228,7 +218,7 @@ def _finish(
         "config": as_json(config),
         "tasks": {score.task: score.report() for score in scores},
         "expected_seconds": expected.seconds,
-        "seconds": clock.laps,
+        "seconds": laps.seconds,
         "threads": torch.get_num_threads(),
         "bundle": str(out / "bundle"),
     }

@@ -93,7 +93,7 @@ def delvm_80m(tiny: bool = False) -> StoresConfig:
     """DeLVM-80M on stores of your own, from scratch.
 
     Paper:   arXiv 2402.04841, table 6
-    Run:     torchrun --nproc-per-node 8 -m openlvm train delvm_80m --device cuda --tokenizer T --stores A B C
+    Run:     torchrun --nproc-per-node 8 -m -- openlvm train delvm_80m --device cuda --tokenizer T --stores A B C
     Smaller: openlvm train delvm_80m --tiny
     Cost:    openlvm train delvm_80m --dry-run --gpus 8 --gpu a100
     Expect:  no loss of its three tasks could be found
@@ -106,7 +106,7 @@ def delvm_300m(tiny: bool = False) -> StoresConfig:
     """DeLVM-300M on stores of your own, from scratch: its pretrain_300m.py.
 
     Paper:   arXiv 2402.04841; configs/pretrain_300m.py of its release
-    Run:     torchrun --nproc-per-node 8 -m openlvm train delvm_300m --device cuda --tokenizer T --stores A B C
+    Run:     torchrun --nproc-per-node 8 -m -- openlvm train delvm_300m --device cuda --tokenizer T --stores A B C
     Smaller: openlvm train delvm_300m --tiny
     Cost:    openlvm train delvm_300m --dry-run --gpus 8 --gpu a100
     Expect:  held-out loss 4.83 of segmentation after one epoch over 1 % of SA-1B (0.34 B codes), 4.64 over 10 %
@@ -119,7 +119,7 @@ def delvm_1b(tiny: bool = False) -> StoresConfig:
     """DeLVM-1B, the teacher of the small ones.
 
     Paper:   arXiv 2402.04841
-    Run:     torchrun --nproc-per-node 8 -m openlvm train delvm_1b --device cuda --tokenizer T --stores A B C
+    Run:     torchrun --nproc-per-node 8 -m -- openlvm train delvm_1b --device cuda --tokenizer T --stores A B C
     Smaller: openlvm train delvm_1b --tiny
     Cost:    openlvm train delvm_1b --dry-run --gpus 16 --gpu a100
     Expect:  below the 300M's loss; no number could be found
@@ -132,7 +132,7 @@ def delvm_kd_1b_to_300m(tiny: bool = False) -> StoresConfig:
     """DeLVM-300M distilled from DeLVM-1B: its kd_1b_to_300m.py. Train delvm_1b first, or name a teacher.
 
     Paper:   arXiv 2402.04841; configs/kd_1b_to_300m.py of its release
-    Run:     torchrun --nproc-per-node 8 -m openlvm train delvm_kd_1b_to_300m --device cuda --tokenizer T \
+    Run:     torchrun --nproc-per-node 8 -m -- openlvm train delvm_kd_1b_to_300m --device cuda --tokenizer T \
                  --stores A B C --decoder.distill.teacher runs/delvm-1b/bundle
     Smaller: openlvm train delvm_kd_1b_to_300m --tiny
     Cost:    openlvm train delvm_kd_1b_to_300m --dry-run --gpus 8 --gpu a100

@@ -99,7 +99,7 @@ def lvm_300m(tiny: bool = False) -> StoresConfig:
     """LVM-300M on stores of your own, one epoch of at most 420 billion codes.
 
     Paper:   arXiv 2312.00785, table 2; what it leaves open is decided at the top of this file
-    Run:     torchrun --nproc-per-node 8 -m openlvm train lvm_300m --device cuda --tokenizer T --stores A B
+    Run:     torchrun --nproc-per-node 8 -m -- openlvm train lvm_300m --device cuda --tokenizer T --stores A B
     Smaller: openlvm train lvm_300m --tiny
     Cost:    openlvm train lvm_300m --dry-run --gpus 8
     Expect:  training loss 5.6 after 420 B codes (figure 3, by eye); perplexity of masks after five examples 23.1
@@ -112,7 +112,7 @@ def lvm_600m(tiny: bool = False) -> StoresConfig:
     """LVM-600M: as lvm_300m, of twice the size; heads of 96 channels.
 
     Paper:   arXiv 2312.00785, table 2
-    Run:     torchrun --nproc-per-node 8 -m openlvm train lvm_600m --device cuda --tokenizer T --stores A B
+    Run:     torchrun --nproc-per-node 8 -m -- openlvm train lvm_600m --device cuda --tokenizer T --stores A B
     Smaller: openlvm train lvm_600m --tiny
     Cost:    openlvm train lvm_600m --dry-run --gpus 8
     Expect:  training loss 5.43 after 420 B codes (figure 3, by eye); perplexity of masks after five examples 18.8
@@ -125,7 +125,7 @@ def lvm_1b(tiny: bool = False) -> StoresConfig:
     """LVM-1B: as lvm_300m, of four times the size.
 
     Paper:   arXiv 2312.00785, table 2
-    Run:     torchrun --nproc-per-node 8 -m openlvm train lvm_1b --device cuda --tokenizer T --stores A B
+    Run:     torchrun --nproc-per-node 8 -m -- openlvm train lvm_1b --device cuda --tokenizer T --stores A B
     Smaller: openlvm train lvm_1b --tiny
     Cost:    openlvm train lvm_1b --dry-run --gpus 32
     Expect:  training loss 5.32 after 420 B codes (figure 3, by eye); perplexity of masks after five examples 16.8
@@ -138,7 +138,7 @@ def lvm_3b(tiny: bool = False) -> StoresConfig:
     """LVM-3B: the largest the paper compares; heads of 100 channels, sharded over the GPUs.
 
     Paper:   arXiv 2312.00785, table 2
-    Run:     torchrun --nnodes 8 --nproc-per-node 8 ... -m openlvm train lvm_3b --device cuda --tokenizer T --stores A B
+    Run:     torchrun --nnodes 8 --nproc-per-node 8 -m -- openlvm train lvm_3b --device cuda --tokenizer T --stores A B
     Smaller: openlvm train lvm_3b --tiny
     Cost:    openlvm train lvm_3b --dry-run --gpus 64
     Expect:  training loss 5.1 after 420 B codes (figure 3, by eye); perplexity of masks after five examples 14.0
@@ -151,7 +151,7 @@ def lvm_7b(tiny: bool = False) -> StoresConfig:
     """LVM-7B: the size whose weights were released, and whose rate and batch the README gives; sharded over the GPUs.
 
     Paper:   arXiv 2312.00785; its README and EasyLM/models/llama/llama_model.py
-    Run:     torchrun --nnodes 16 --nproc-per-node 8 ... -m openlvm train lvm_7b --device cuda --tokenizer T --stores A
+    Run:     torchrun --nnodes 16 --nproc-per-node 8 -m -- openlvm train lvm_7b --device cuda --tokenizer T --stores A B
     Smaller: openlvm train lvm_7b --tiny
     Cost:    openlvm train lvm_7b --dry-run --gpus 128
     Expect:  no loss was published; below the 3B's 5.1
