@@ -20,6 +20,7 @@ VERBS = {
     "evaluate": ("prompt an LVM on held-out pictures and write an honest report", "openlvm.cli.evaluate"),
     "tokenizer": ("train a tokenizer; turn pictures into codes and back", "openlvm.cli.tokenizer"),
     "tokenize": ("turn a folder of pictures, clips or views into a store of codes", "openlvm.cli.tokenize"),
+    "catalog": ("the datasets that are read as they are published; check a folder", "openlvm.cli.catalog"),
     "look": ("draw any visual sentence of a store as a contact sheet", "openlvm.cli.look"),
     "store": ("say what a store holds; verify its checksums", "openlvm.cli.store"),
     "convert": (

@@ -10,6 +10,15 @@ import numpy as np
 
 IMAGE = "image"  # the slot that every record has
 
+JOINTS: dict[str, tuple[str, ...]] = {
+    "coco": (
+        *("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
+        *("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"),
+        *("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
+    ),
+}
+"""Sets of joints in the order of their dataset's files; a mirror exchanges left_x and right_x."""
+
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
@@ -42,12 +51,28 @@ class Edges:
 
 
 @dataclass(frozen=True, eq=False)
+class Disparity:
+    """Shift of a point from the left to the right picture, float32 [H, W] in pixels; 0 or NaN where unknown."""
+
+    pixels: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """Motion to the next frame, float32 [H, W, 2] as (right, down) in pixels of this picture; NaN where unknown."""
+
+    vectors: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Keypoints:
     """Joints of people: points float32 [P, J, 2] as (x, y), pixels; visible bool [P, J]; `size` (H, W) of the image."""
 
     points: np.ndarray
     visible: np.ndarray
     size: tuple[int, int]
+    joints: str = "coco"
+    """Which joints they are: a name in `JOINTS`; "" for any other set."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +84,7 @@ class Boxes:
     size: tuple[int, int]
 
 
-Payload = np.ndarray | Segmentation | Depth | Normals | Edges | Keypoints | Boxes
+Payload = np.ndarray | Segmentation | Depth | Normals | Edges | Disparity | Flow | Keypoints | Boxes
 """What a slot holds for one frame: a picture uint8 [H, W, 3], or an annotation."""
 
 

@@ -1,0 +1,5 @@
+"""Rows of the catalogue: labelled."""
+
+from openlvm.sources.catalog.row import Row
+
+LABELLED: tuple[Row, ...] = ()

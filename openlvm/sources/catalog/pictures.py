@@ -1,0 +1,5 @@
+"""Rows of the catalogue: pictures."""
+
+from openlvm.sources.catalog.row import Row
+
+PICTURES: tuple[Row, ...] = ()

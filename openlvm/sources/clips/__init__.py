@@ -1,0 +1,1 @@
+"""Layouts of published video datasets: films with classes, frames with annotations."""

@@ -1,0 +1,1 @@
+"""Layouts of published image datasets: annotation files, shards, pictures matched by patterns."""

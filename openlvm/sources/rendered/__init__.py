@@ -1,0 +1,1 @@
+"""Objects in the round: meshes drawn from many sides, with depth, normals and parts."""
