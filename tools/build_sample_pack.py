@@ -73,7 +73,7 @@ def render(item: furniture.Furniture, at: Path, seed: int) -> dict[str, Any] | N
         | {"camera": views.camera},
         "errors": strips.errors(views, stem, **measured),
         "bytes": strips.strip_bytes(stem),
-        "mesh": (sum(len(mesh.faces) for mesh in meshes), sum(len(mesh.vertices) for mesh in meshes)),
+        "mesh": rendering.shape_of(meshes),
     }
 
 

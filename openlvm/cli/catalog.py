@@ -9,7 +9,7 @@ import tyro
 
 from openlvm.cli.command import Outcome, parse, report
 from openlvm.core.picking import pick
-from openlvm.sources.catalog.check import Checked, check_split
+from openlvm.sources.catalog.check import Checked, check_split, check_splits
 from openlvm.sources.catalog.row import Row
 from openlvm.sources.catalog.table import CATALOG
 
@@ -20,6 +20,8 @@ class Show:
 
     name: tyro.conf.Positional[str] = ""
     """A dataset; all when left out."""
+    markdown: bool = False
+    """Print the table of docs/catalog.md."""
     json: bool = False
     """Print one JSON object on stdout."""
 
@@ -51,26 +53,53 @@ def run(argv: Sequence[str]) -> None:
 
 
 def _show(options: Show) -> Outcome:
+    if options.markdown and (options.name or options.json):
+        raise ValueError("--markdown prints the table of all datasets; give no name, and no --json")
     if options.name:
         row = pick(CATALOG, options.name, "dataset")
         values = _values(row)
         width = max(map(len, values))
-        lines = [
-            f"{name:<{width}}  {_text(value, width)}" for name, value in values.items() if value not in ("", [], {})
-        ]
+        lines = [f"{name:<{width}}  {_text(value, width)}" for name, value in values.items() if value]
         return Outcome(values, "\n".join(lines))
-    return Outcome({name: _values(row) for name, row in CATALOG.items()}, _listing(list(CATALOG.values())))
+    rows = list(CATALOG.values())
+    return Outcome(
+        {row.name: _values(row) for row in rows}, markdown_table(rows) if options.markdown else _listing(rows)
+    )
 
 
-def _listing(rows: list[Row]) -> str:
-    table = [("name", "sentence", "annotation", "by", "M tokens", "used by", "dataset")]
+HEADS = ("name", "sentence", "annotation", "by", "M tokens", "used by", "dataset", "licence", "home")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """What a table says of a row, in the order of `HEADS`."""
+    tokens = "" if row.tokens is None else f"{row.tokens:,.0f}" if row.tokens >= 1000 else f"{row.tokens:.4g}"
+    name = row.name if row.is_verified else f"{row.name} (layout: unverified)"
+    shared = "*" if row.tokens_shared else ""
+    use = (name, row.sentence, row.annotation, row.annotated_by, tokens + shared, row.paper)
+    return (*use, row.dataset, row.licence, row.home)
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """The table of docs/catalog.md."""
+    lines = ["| " + " | ".join(HEADS) + " |", "|" + " --- |" * len(HEADS)]
     for row in rows:
-        tokens = "" if row.tokens is None else f"{row.tokens:,.4g}" if row.tokens < 1000 else f"{row.tokens:,.0f}"
-        tokens += "*" if row.tokens_shared else ""
-        name = row.name if row.is_verified else f"{row.name} (layout: unverified)"
-        table.append((name, row.sentence, row.annotation, row.annotated_by, tokens, row.paper, row.dataset))
+        name, *others, licence, home = (cell.replace("|", "/") for cell in cells(row))
+        bare, _, note = name.partition(" ")
+        shown = [f"`{bare}` {note}".strip(), *others, licence, f"<{home}>"]
+        lines.append("| " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
+def _listing(rows: Sequence[Row]) -> str:
+    """Two lines a dataset: what it is for, and below it its name, its terms and its home."""
+    first, second = slice(0, 6), slice(6, 9)
+    table = [HEADS[first], *(cells(row)[first] for row in rows)]
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
+    aligned = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table
+    ]
+    below = ["; ".join(HEADS[second]), *("; ".join(cells(row)[second]) for row in rows)]
+    lines = [text for line, note in zip(aligned, below, strict=True) for text in (line, f"    {note}")]
     return "\n".join([*lines, "", "* one number of the paper for several rows;  openlvm catalog NAME for one dataset"])
 
 
@@ -95,18 +124,23 @@ def _check(options: Check) -> Outcome:
         pick(row.splits, options.split, f"split of {row.name}")
     if options.limit < 0:
         raise ValueError(f"--limit {options.limit} must be at least 0")
-    splits = [options.split] if options.split else list(row.splits)
-    found = [check_split(row, options.at, split, limit=options.limit) for split in splits]
+    if options.split:
+        found = [check_split(row, options.at, options.split, limit=options.limit)]
+    else:
+        found = check_splits(row, options.at, limit=options.limit)
     lines = [line for checked in found for line in _lines(checked)]
     lines += [] if row.is_verified else ["layout: unverified (no public loader or document shows it)"]
     return Outcome({"name": row.name, "splits": [asdict(checked) for checked in found]}, "\n".join(lines))
 
 
 def _lines(checked: Checked) -> list[str]:
+    if checked.missing:
+        return [f"{checked.split}: not there ({checked.missing})"]
     promised = "" if checked.promised is None else f" of {checked.promised} promised"
     slots = ", ".join(f"{slot} {count}" for slot, count in checked.frames.items())
+    labels = f"; {checked.labels} labels" if checked.labels else ""
     lines = [
         f"{checked.split}: {checked.items} items{promised}; {checked.read} read: {checked.records} records "
-        f"({slots or 'nothing'}), {checked.bad} bad"
+        f"({slots or 'nothing'}{labels}), {checked.bad} bad"
     ]
     return [*lines, *(f"  {line}" for line in checked.told)]

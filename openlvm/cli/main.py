@@ -18,11 +18,15 @@ VERBS = {
         "openlvm.cli.prompt",
     ),
     "evaluate": ("prompt an LVM on held-out pictures and write an honest report", "openlvm.cli.evaluate"),
+    "serve": ("answer prompts over HTTP, for programs here or, with a token, elsewhere", "openlvm.cli.serve"),
     "tokenizer": ("train a tokenizer; turn pictures into codes and back", "openlvm.cli.tokenizer"),
-    "tokenize": ("turn a folder of pictures, clips or views into a store of codes", "openlvm.cli.tokenize"),
+    "tokenize": (
+        "turn a folder of pictures, clips or views, or a dataset, into a store of codes",
+        "openlvm.cli.tokenize",
+    ),
     "catalog": ("the datasets that are read as they are published; check a folder", "openlvm.cli.catalog"),
     "look": ("draw any visual sentence of a store as a contact sheet", "openlvm.cli.look"),
-    "store": ("say what a store holds; verify its checksums", "openlvm.cli.store"),
+    "store": ("look into, merge, split, sample, export, import stores; find duplicates", "openlvm.cli.store"),
     "convert": (
         "weights of others in, ours out for transformers and vLLM; which ids were trained",
         "openlvm.cli.convert",

@@ -16,6 +16,70 @@ JOINTS: dict[str, tuple[str, ...]] = {
         *("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"),
         *("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
     ),
+    "mpii": (  # MPII, and the first 16 of LV-MHP
+        *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle"),
+        *("pelvis", "thorax", "upper_neck", "head_top"),
+        *("right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist"),
+    ),
+    "lsp": (  # Leeds Sports Pose, Unite the People
+        *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle"),
+        *("right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist"),
+        *("neck", "head_top"),
+    ),
+    "jhmdb": (
+        *("neck", "belly", "face", "right_shoulder", "left_shoulder", "right_hip", "left_hip"),
+        *("right_elbow", "left_elbow", "right_knee", "left_knee"),
+        *("right_wrist", "left_wrist", "right_ankle", "left_ankle"),
+    ),
+    "pascal3d_aeroplane": (  # PASCAL3D+: the side first, where the file has it in the middle or last
+        *("left_elevator", "left_wing", "noselanding", "right_elevator", "right_wing"),
+        *("rudder_lower", "rudder_upper", "tail"),
+    ),
+    "pascal3d_bicycle": (
+        *("head_center", "left_back_wheel", "left_front_wheel", "left_handle", "left_pedal_center"),
+        *("right_back_wheel", "right_front_wheel", "right_handle", "right_pedal_center", "seat_back", "seat_front"),
+    ),
+    "pascal3d_boat": ("head", "head_down", "left_head", "right_head", "left_tail", "right_tail", "tail"),
+    "pascal3d_bottle": ("mouth", "body", "left_body", "right_body", "bottom", "left_bottom", "right_bottom"),
+    "pascal3d_bus": (
+        *("left_body_back_lower", "left_body_back_upper", "right_body_back_lower", "right_body_back_upper"),
+        *("left_body_front_upper", "right_body_front_upper", "left_body_front_lower", "right_body_front_lower"),
+        *("left_back_wheel", "left_front_wheel", "right_back_wheel", "right_front_wheel"),
+    ),
+    "pascal3d_car": (
+        *("left_front_wheel", "left_back_wheel", "right_front_wheel", "right_back_wheel"),
+        *("left_upper_windshield", "right_upper_windshield", "left_upper_rearwindow", "right_upper_rearwindow"),
+        *("left_front_light", "right_front_light", "left_back_trunk", "right_back_trunk"),
+    ),
+    "pascal3d_chair": (
+        *("left_back_upper", "right_back_upper", "left_seat_upper", "right_seat_upper"),
+        *("left_seat_lower", "right_seat_lower"),
+        *("left_leg_upper", "right_leg_upper", "left_leg_lower", "right_leg_lower"),
+    ),
+    "pascal3d_diningtable": (
+        *("left_leg_upper", "right_leg_upper", "left_leg_lower", "right_leg_lower"),
+        *("left_top_upper", "right_top_upper", "left_top_lower", "right_top_lower"),
+        *("top_up", "top_down", "left_top", "right_top"),
+    ),
+    "pascal3d_motorbike": (
+        *("back_seat", "front_seat", "head_center", "headlight_center", "left_back_wheel", "left_front_wheel"),
+        *("left_handle_center", "right_back_wheel", "right_front_wheel", "right_handle_center"),
+    ),
+    "pascal3d_sofa": (
+        *("left_front_bottom", "right_front_bottom", "left_seat_bottom", "right_seat_bottom"),
+        *("left_bottom_back", "right_bottom_back", "left_top_corner", "right_top_corner"),
+        *("left_seat_top", "right_seat_top"),
+    ),
+    "pascal3d_train": (
+        *("left_head_bottom", "left_head_top", "right_head_bottom", "right_head_top", "head_top"),
+        *("left_mid1_bottom", "left_mid1_top", "right_mid1_bottom", "right_mid1_top"),
+        *("left_mid2_bottom", "left_mid2_top", "right_mid2_bottom", "right_mid2_top"),
+        *("left_tail_bottom", "left_tail_top", "right_tail_bottom", "right_tail_top"),
+    ),
+    "pascal3d_tvmonitor": (
+        *("left_front_bottom", "right_front_bottom", "left_front_top", "right_front_top"),
+        *("left_back_bottom", "right_back_bottom", "left_back_top", "right_back_top"),
+    ),
 }
 """Sets of joints in the order of their dataset's files; a mirror exchanges left_x and right_x."""
 

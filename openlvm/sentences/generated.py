@@ -1,6 +1,7 @@
 """Tasks made from pictures alone: each function turns a picture into a degraded, moved or recolored one, or its edges.
 
-Pure functions of (picture, generator): uint8 [H, W, 3] in and out, unless said otherwise.
+Pure functions of (picture, generator): uint8 [H, W, 3] in and out, unless said otherwise. One kind of slot needs an
+annotation too: "over:pose" is the picture with the drawing of the record's slot "pose" laid over it.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,11 +13,13 @@ from PIL import Image, ImageFilter
 from openlvm.core.picking import pick
 from openlvm.core.records import IMAGE, Edges, Payload, Record
 from openlvm.core.seeds import rng
+from openlvm.sentences.annotations.over import lay_over
 
 LUMA = np.array([0.2989, 0.5870, 0.1140], dtype=np.float32)  # tokenize_colorization_dataset_muse.py of LVM
 ONE_HOLE = 0.3  # chance of one square instead of a grid; tokenize_inpainting_dataset_muse.py of LVM
 PATCHES = 8  # the same file: a grid of 8 x 8
 GRAIN_SIDE = 256  # noise and rain are as coarse as a pixel of a picture this size (LVM's tokenizer)
+OVER = "over:"  # "over:SLOT" or "over:SLOT:STYLE"
 EDGE_SIDE = 512  # edges of larger pictures are found at this short side: finer texture is not a contour
 
 
@@ -62,6 +65,16 @@ def blurred(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(deviation)))
 
 
+def coarse(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    """Detail lost: brought to a short side of at most 256 pixels, shrunk 2 to 4 times, and enlarged again."""
+    shrink = chance.uniform(2, 4) * max(1, min(image.shape[:2]) / GRAIN_SIDE)
+    height, width = image.shape[:2]
+    small = Image.fromarray(image).resize(
+        (max(1, round(width / shrink)), max(1, round(height / shrink))), Image.Resampling.BOX
+    )
+    return np.array(small.resize((width, height), Image.Resampling.BICUBIC))
+
+
 def rainy(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     """Bright streaks in one direction, up to 25 degrees from vertical."""
     coarse = _grain_size(image)
@@ -85,9 +98,14 @@ def flipped(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     return image[:, ::-1].copy()
 
 
-def rotated(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    """Turned by 90 degrees counterclockwise; uint8 [W, H, 3]."""
-    return np.rot90(image).copy()
+def upended(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    """Top and bottom exchanged."""
+    return image[::-1].copy()
+
+
+def rotated(image: np.ndarray, chance: np.random.Generator, *, degrees: int = 90) -> np.ndarray:
+    """Turned counterclockwise by 90, 180 or 270 degrees; by 90 and 270 uint8 [W, H, 3]."""
+    return np.rot90(image, degrees // 90).copy()
 
 
 def inverted(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
@@ -181,15 +199,38 @@ GENERATED: dict[str, Callable[[np.ndarray, np.random.Generator], Payload]] = {
     "noisy": noisy,
     "dark": dark,
     "blurred": blurred,
+    "coarse": coarse,
     "rainy": rainy,
     "flipped": flipped,
+    "upended": upended,
     "rotated": rotated,
+    "rotated:180": partial(rotated, degrees=180),
+    "rotated:270": partial(rotated, degrees=270),
     "inverted": inverted,
     "edges": edges,
     **{f"recolored:{order}": partial(recolored, order=order) for order in ("rbg", "grb", "gbr", "brg", "bgr")},
     **{f"hue:{degrees}": partial(hue_turned, degrees=degrees) for degrees in range(30, 360, 30)},
 }
 """Slots that can be made from a record's pictures: name -> function. Each recoloring is a task of its own."""
+
+
+def check_generated(names: Sequence[str], slots: Sequence[str]) -> None:
+    """Refuse names that no record could be given, before any is read.
+
+    Args:
+        names: of GENERATED, or "over:SLOT" or "over:SLOT:STYLE".
+        slots: of the source.
+
+    Raises:
+        ValueError: an unknown name, or a slot to lay over that is neither the source's nor generated before.
+    """
+    there = list(slots)
+    for name in names:
+        if not name.startswith(OVER):
+            pick(GENERATED, name, "generated slot")
+        elif _under(name)[0] not in there:
+            raise ValueError(f"{name!r} needs the slot {_under(name)[0]!r}; there are {', '.join(there)}")
+        there.append(name)
 
 
 def add_generated(record: Record, names: Sequence[str], seed: int) -> Record:
@@ -199,16 +240,30 @@ def add_generated(record: Record, names: Sequence[str], seed: int) -> Record:
 
     Args:
         record: has pictures in the slot "image".
-        names: of GENERATED.
+        names: of GENERATED, or "over:SLOT" for the drawing of a slot laid over the picture, in its usual style or in
+            that of "over:SLOT:STYLE" (`annotations.over.OVER`).
         seed: of the data set; the draw depends on it, the record's key and the name.
     """
     slots = dict(record.slots)
     for name in names:
-        make = pick(GENERATED, name, "generated slot")
         if name in slots:
             raise ValueError(f"record {record.key!r} already has a slot {name!r}; do not generate it")
-        slots[name] = [make(frame, rng("generated", seed, record.key, name)) for frame in _pictures(record)]
+        if name.startswith(OVER):
+            slot, style = _under(name)
+            if slot not in slots:
+                raise ValueError(f"record {record.key!r} has no slot {slot!r} to lay over; it has {sorted(slots)}")
+            both = zip(_pictures(record), slots[slot], strict=True)
+            slots[name] = [lay_over(photo, payload, style) for photo, payload in both]
+        else:
+            make = pick(GENERATED, name, "generated slot")
+            slots[name] = [make(frame, rng("generated", seed, record.key, name)) for frame in _pictures(record)]
     return Record(key=record.key, slots=slots, label=record.label)
+
+
+def _under(name: str) -> tuple[str, str]:
+    """The slot and the style ("" for the usual one) of "over:SLOT:STYLE"."""
+    slot, _, style = name.removeprefix(OVER).partition(":")
+    return slot, style
 
 
 def _pictures(record: Record) -> list[np.ndarray]:

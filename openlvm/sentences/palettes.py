@@ -9,18 +9,49 @@ VOID_COLOR = (128, 128, 128)
 """What is not labelled; no id has this color or one near it."""
 _STEPS = np.rint(np.linspace(0, 255, 17)).astype(np.int64)  # a 17 x 17 x 17 grid of candidates
 
-JOINT_NAMES = (
-    *("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
-    *("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"),
-    *("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
-)
-"""The 17 joints of COCO, in its order."""
 LIMBS = (
-    *((5, 7), (7, 9), (6, 8), (8, 10), (11, 13), (13, 15), (12, 14), (14, 16)),  # arms and legs, parent first
-    *((5, 6), (11, 12), (5, 11), (6, 12)),  # trunk
-    *((0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),  # head
+    *(("left_shoulder", "left_elbow"), ("left_elbow", "left_wrist")),
+    *(("right_shoulder", "right_elbow"), ("right_elbow", "right_wrist")),
+    *(("left_hip", "left_knee"), ("left_knee", "left_ankle")),
+    *(("right_hip", "right_knee"), ("right_knee", "right_ankle")),
+    *(("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")),
+    *(("left_shoulder", "left_hip"), ("right_shoulder", "right_hip")),
+    *(("nose", "left_eye"), ("nose", "right_eye"), ("left_eye", "left_ear"), ("right_eye", "right_ear")),
+    *(("left_ear", "left_shoulder"), ("right_ear", "right_shoulder")),
+    *(("pelvis", "thorax"), ("thorax", "upper_neck"), ("upper_neck", "head_top"), ("neck", "head_top")),
+    *(("neck", "belly"), ("neck", "face")),
 )
-"""Pairs of joints joined by a line, as in COCO; a limb has the color of its second joint at half brightness."""
+"""Joints joined by a line, parent first: those of COCO, and the trunks of other sets.
+
+A limb has the color of its second joint at half brightness.
+"""
+
+OPENPOSE_JOINTS = (
+    *("nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist"),
+    *("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),
+    *("right_eye", "left_eye", "right_ear", "left_ear"),
+)
+"""OpenPose's joints for COCO in its order; their published colors are `joint_colors(18)`."""
+OPENPOSE_LIMBS = (
+    ("neck", "right_shoulder", (255, 0, 0)),
+    ("neck", "left_shoulder", (255, 85, 0)),
+    ("right_shoulder", "right_elbow", (255, 170, 0)),
+    ("right_elbow", "right_wrist", (255, 255, 0)),
+    ("left_shoulder", "left_elbow", (170, 255, 0)),
+    ("left_elbow", "left_wrist", (85, 255, 0)),
+    ("neck", "right_hip", (0, 255, 0)),
+    ("right_hip", "right_knee", (0, 255, 85)),
+    ("right_knee", "right_ankle", (0, 255, 170)),
+    ("neck", "left_hip", (0, 255, 225)),  # 225 as published, though the others are multiples of 85
+    ("left_hip", "left_knee", (0, 170, 255)),
+    ("left_knee", "left_ankle", (0, 85, 255)),
+    ("neck", "nose", (0, 0, 255)),
+    ("nose", "right_eye", (255, 0, 170)),
+    ("right_eye", "right_ear", (170, 0, 255)),
+    ("nose", "left_eye", (255, 0, 255)),
+    ("left_eye", "left_ear", (255, 0, 170)),
+)
+"""Its limbs in drawing order, with their colors; MMPose 1.3, configs/_base_/datasets/coco_openpose.py."""
 
 
 @lru_cache(maxsize=1)

@@ -5,19 +5,24 @@ A raw mixture hardly learns a scarce task, and one that repeats it learns its fe
 change is drawn for all slots and frames of a record. Annotations are changed in their units, before they are drawn.
 
     record cat-1: image, depth    variants=3    cat-1, cat-1~1 (mirrored), cat-1~2 (a crop): image, depth
+
+How many variants bring tasks to the shares of a mixture that are wanted, `balance` tells.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from openlvm.core.records import (
+    JOINTS,
     BadRecord,
     Boxes,
     Depth,
+    Disparity,
     Edges,
+    Flow,
     Keypoints,
     Normals,
     Payload,
@@ -27,8 +32,8 @@ from openlvm.core.records import (
 from openlvm.core.seeds import rng
 from openlvm.sources.interface import Part, require_positive
 
-LEFT_RIGHT = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
-"""COCO's 17 joints in a mirror: the left eye is the right eye of the person one sees."""
+SECOND_VIEW = "right"
+"""Slot of the second picture of a stereo pair."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +57,8 @@ class Augmented:
     """A source whose every record comes `variants` times: as it is, and changed; a `Source` itself.
 
     Do not flip or crop what would no longer be its task: a shift to the right is one to the left in a mirror. Where
-    every label is a task of its own, per="label" changes all its records alike, into a new task.
+    every label is a task of its own, per="label" changes all its records alike, into a new task. Stereo pairs (a slot
+    "right", or a disparity) are cut but never mirrored: in a mirror the left picture is the right one.
     """
 
     source: Any
@@ -106,6 +112,10 @@ class Augmented:
         if of_label and not record.label:
             raise ValueError(f"per='label' changes all records of a label alike; record {record.key!r} has no label")
         change = self._drawn(rng("variant", self.seed, self.per, record.label if of_label else record.key, number))
+        if _is_stereo(record):
+            if self.least_side == 1 and not self.recolored:
+                raise ValueError(f"record {record.key!r} is stereo, which is not mirrored: let it crop or recolor")
+            change = replace(change, is_mirrored=False)
         slots: dict[str, list[Payload]] = {}
         for name, payloads in record.slots.items():
             mine = change if name in self.recolored else replace(change, order=Change().order)
@@ -121,10 +131,18 @@ class Augmented:
         return Change(left=left, top=top, side=side, is_mirrored=mirrored, order=(red, green, blue))
 
 
+def _is_stereo(record: Record) -> bool:
+    return SECOND_VIEW in record.slots or any(isinstance(frames[0], Disparity) for frames in record.slots.values())
+
+
 def changed(payload: Payload, change: Change) -> Payload:
     """A payload of the part that `change` cuts out, mirrored if it says so; a picture with its channels in its order.
 
-    Planes of other sizes than the picture's are cut at the same shares of theirs, to whole pixels.
+    Planes of other sizes than the picture's are cut at the same shares of theirs, to whole pixels. Cutting leaves
+    values as they are; a mirror turns the signs of what points right, and exchanges left and right joints.
+
+    Raises:
+        ValueError: a mirrored disparity, or joints whose number is not that of their set.
     """
     match payload:
         case np.ndarray():
@@ -138,6 +156,13 @@ def changed(payload: Payload, change: Change) -> Payload:
         case Normals(vectors):
             mirror = np.array([-1 if change.is_mirrored else 1, 1, 1], dtype=vectors.dtype)
             return Normals(_plane(vectors, change) * mirror)
+        case Flow(vectors):
+            mirror = np.array([-1 if change.is_mirrored else 1, 1], dtype=vectors.dtype)
+            return Flow(_plane(vectors, change) * mirror)
+        case Disparity(pixels):
+            if change.is_mirrored:
+                raise ValueError("a disparity cannot be mirrored: the left picture would be the right one")
+            return Disparity(_plane(pixels, change))
         case Keypoints():
             return _changed_keypoints(payload, change)
         case Boxes(corners, ids, size):
@@ -152,9 +177,27 @@ def _changed_keypoints(keypoints: Keypoints, change: Change) -> Keypoints:
     points, size = _moved(keypoints.points, keypoints.size, change)
     inside = ((points >= 0) & (points < np.array([size[1], size[0]]))).all(axis=-1)
     visible = keypoints.visible & inside
-    if change.is_mirrored and points.shape[1] == len(LEFT_RIGHT):
-        points, visible = points[:, LEFT_RIGHT], visible[:, LEFT_RIGHT]
-    return Keypoints(points, visible, size)
+    if change.is_mirrored and keypoints.joints in JOINTS:
+        order = mirrored_joints(keypoints.joints)
+        if len(order) != points.shape[1]:
+            raise ValueError(
+                f"{points.shape[1]} joints are not of the set {keypoints.joints!r}, which has {len(order)}"
+            )
+        points, visible = points[:, order], visible[:, order]
+    return Keypoints(points, visible, size, keypoints.joints)
+
+
+def mirrored_joints(joints: str) -> list[int]:
+    """Where each joint of a set comes from in a mirror: the left eye is the right eye of the person one sees.
+
+    Joints of sets without names ("") keep their places, since nobody knows which are left.
+
+    Args:
+        joints: a name in `JOINTS`.
+    """
+    other = {"left": "right", "right": "left"}
+    sides = [name.partition("_") for name in JOINTS[joints]]
+    return [JOINTS[joints].index(f"{other.get(side, side)}{line}{rest}") for side, line, rest in sides]
 
 
 def _cut(size: tuple[int, int], change: Change) -> tuple[int, int, int, int]:
@@ -180,3 +223,52 @@ def _moved(points: np.ndarray, size: tuple[int, int], change: Change) -> tuple[n
     if change.is_mirrored:
         moved[..., 0] = (right - left) - moved[..., 0]
     return moved, (bottom - top, right - left)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Balance:
+    """What brings one task to its share of a mixture."""
+
+    variants: int
+    """Records to make of each of its records, for `Augmented`; 1 changes nothing."""
+    share: float
+    """Of the mixture's records that these variants give it, 0..1."""
+    passes: float
+    """The comparison: how often its plain records come where they are repeated instead, for exactly its share."""
+
+
+def balance(
+    counts: Mapping[str, int], shares: Mapping[str, float], *, most_variants: int | None = None
+) -> dict[str, Balance]:
+    """How many variants of each task's records make a mixture with the shares wanted.
+
+    The task that is richest for its share comes as it is and sets the size of the mixture; every other gets the whole
+    number of variants that comes nearest (half up). Nothing is thrown away, so shares are reached to within half a
+    variant. DeLVM brings its scarce tasks near the others so; its own multiples are not published.
+
+        counts {"masks": 10_000, "poses": 500}   shares equal    variants 1 and 20; repeated: 1 and 20.0 passes
+
+    Args:
+        counts: records of each task, at least 1.
+        shares: of the same tasks, above 0; their sum is taken as the whole.
+        most_variants: of one record, where more would be too much alike; such a task stays below its share.
+    """
+    if set(counts) != set(shares) or not counts:
+        raise ValueError(
+            f"counts are of the tasks {sorted(counts)}, shares of {sorted(shares)}; both must name the same"
+        )
+    wrong = [task for task in counts if counts[task] < 1 or not 0 < shares[task] < float("inf")]
+    if wrong:
+        told = ", ".join(f"{task}: {counts[task]} records, share {shares[task]}" for task in wrong)
+        raise ValueError(f"every task needs at least 1 record and a share above 0, given {told}")
+    if most_variants is not None:
+        require_positive(most_variants=most_variants)
+    size = max(counts[task] / shares[task] for task in counts)
+    passes = {task: size * shares[task] / counts[task] for task in counts}
+    most = max(passes.values()) + 1 if most_variants is None else most_variants
+    variants = {task: int(min(passes[task] + 0.5, most)) for task in counts}
+    total = sum(counts[task] * variants[task] for task in counts)
+    return {
+        task: Balance(variants=variants[task], share=counts[task] * variants[task] / total, passes=passes[task])
+        for task in counts
+    }

@@ -12,7 +12,10 @@ from openlvm.core.images import MAX_PIXELS, read_image
 from openlvm.core.records import IMAGE, BadRecord, Record
 from openlvm.sources.interface import Part, Source, describe_fields, require_positive, split_into_parts
 from openlvm.sources.listing import PICTURE_ENDINGS, by_folder, find_files, folder_of
+from openlvm.sources.official.matched import MatchedFiles
+from openlvm.sources.official.tars import Tars
 from openlvm.sources.pairs import PairedFolders
+from openlvm.sources.rendered.meshes import RenderedMeshes
 from openlvm.sources.video import VideoFiles, shrink
 
 
@@ -207,6 +210,9 @@ LAYOUTS: dict[str, type[Source]] = {
     "frames": FrameFolders,
     "videos": VideoFiles,
     "views": ViewFolders,
+    "matched": MatchedFiles,
+    "tars": Tars,
+    "meshes": RenderedMeshes,
 }
 """Name -> layout, for the command line and the catalog."""
 

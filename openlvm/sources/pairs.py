@@ -160,7 +160,7 @@ def _refuse_other_shape(payloads: Mapping[str, Payload]) -> None:
             )
 
 
-def _read_plane(path: Path, max_pixels: int, modes: tuple[str, ...], expected: str) -> np.ndarray:
+def read_plane(path: Path, max_pixels: int, modes: tuple[str, ...], expected: str) -> np.ndarray:
     """The numbers in a single-channel picture as stored: uint8 (gray, palette indices), uint16 or int32 [H, W]."""
     with open_image(path.read_bytes(), str(path)) as opened:
         if opened.mode not in modes:
@@ -181,14 +181,14 @@ def read_mask_file(path: Path, max_pixels: int = MAX_PIXELS) -> Segmentation:
 
 def read_segmentation_file(path: Path, max_pixels: int = MAX_PIXELS) -> Segmentation:
     """A picture whose gray values or palette indices are ids; in 8 bits, `VOID_ID` means not labelled."""
-    ids = _read_plane(path, max_pixels, ("L", "P", "1", "I", "I;16"), "ids as gray or palette values, one channel")
+    ids = read_plane(path, max_pixels, ("L", "P", "1", "I", "I;16"), "ids as gray or palette values, one channel")
     is_void = (ids == VOID_ID) & (ids.dtype == np.uint8)
     return Segmentation(np.where(is_void, Segmentation.VOID, ids.astype(np.int32)).astype(np.int32))
 
 
 def read_depth_file(path: Path, max_pixels: int = MAX_PIXELS) -> Depth:
     """A 16-bit gray picture in millimeters, 0 where unknown (as in NYUv2, ScanNet, RealSense)."""
-    return Depth((_read_plane(path, max_pixels, ("I", "I;16"), "16-bit gray, millimeters") / 1000).astype(np.float32))
+    return Depth((read_plane(path, max_pixels, ("I", "I;16"), "16-bit gray, millimeters") / 1000).astype(np.float32))
 
 
 def read_normals_file(path: Path, max_pixels: int = MAX_PIXELS) -> Normals:

@@ -1,6 +1,7 @@
 """Video files as clips, decoded one record at a time by PyAV (extra `video`)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,22 +73,35 @@ class VideoFiles:
         Where a file breaks off, its whole records stand, and the one begun is reported as bad.
         """
         for item in part.items:
-            yield from self._read_file(item)
+            yield from film_records(
+                Path(self.at) / item,
+                key=item,
+                label=folder_of(item),
+                frames_per_record=self.frames_per_record,
+                every=self.every,
+                short_side=self.short_side,
+                max_pixels=self.max_pixels,
+            )
 
-    def _read_file(self, item: str) -> Iterator[Record | BadRecord]:
-        frames: list[np.ndarray] = []
-        number = 0
-        try:
-            for index, frame in enumerate(decode(Path(self.at) / item, max_pixels=self.max_pixels)):
-                if index % self.every:
-                    continue
-                if len(frames) == self.frames_per_record:
-                    yield Record(key=f"{item}#{number:04d}", slots={IMAGE: frames}, label=folder_of(item))
-                    frames, number = [], number + 1
-                frames.append(shrink(frame, self.short_side))
-            yield Record(key=f"{item}#{number:04d}", slots={IMAGE: frames}, label=folder_of(item))
-        except (ValueError, OSError) as error:
-            yield BadRecord(f"{item}#{number:04d}", str(error))
+
+def film_records(
+    path: Path, *, key: str, label: str, frames_per_record: int, every: int, short_side: int, max_pixels: int
+) -> Iterator[Record | BadRecord]:
+    """The records of one file, keys "KEY#0000", "KEY#0001" ...; the options are those of `VideoFiles`.
+
+    Where the file breaks off, its whole records stand, and the one begun is reported as bad.
+    """
+    frames: list[np.ndarray] = []
+    number = 0
+    try:
+        for frame in decode(path, every=every, max_pixels=max_pixels):
+            if len(frames) == frames_per_record:
+                yield Record(key=f"{key}#{number:04d}", slots={IMAGE: frames}, label=label)
+                frames, number = [], number + 1
+            frames.append(shrink(frame, short_side))
+        yield Record(key=f"{key}#{number:04d}", slots={IMAGE: frames}, label=label)
+    except (ValueError, OSError) as error:
+        yield BadRecord(f"{key}#{number:04d}", str(error))
 
 
 def _import_av() -> Any:
@@ -98,8 +112,13 @@ def _import_av() -> Any:
     return av
 
 
-def decode(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+def decode(path: Path, *, every: int = 1, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     """The frames of a video's first stream, upright, decoded as they are asked for.
+
+    Args:
+        path: of the file.
+        every: keep every n-th frame, the first one included; the others are decoded and not converted.
+        max_pixels: refuse larger frames.
 
     Yields:
         PIL images in RGB.
@@ -107,6 +126,62 @@ def decode(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]
     Raises:
         ImportError: PyAV is not installed.
         ValueError: not a video, frames too large, damaged, or cut off before the end its header promises.
+    """
+    with opened_video(path, max_pixels) as (container, stream):
+        count = 0
+        for frame in container.decode(stream):
+            if count % every == 0:
+                yield _upright(frame)
+            count += 1
+        if count < stream.frames * (1 - MISSING_FRAMES) - 1:
+            raise ValueError(f"it ends after {count} of {stream.frames} frames")
+        if count == 0:
+            raise ValueError("it has no frames")
+
+
+def decode_at(path: Path, seconds: Sequence[float], *, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """The frame nearest to each time of a video's first stream, upright; nothing before the first is decoded in vain.
+
+    Args:
+        path: of the file.
+        seconds: from the start of the stream, ascending.
+        max_pixels: refuse larger frames.
+
+    Yields:
+        PIL images in RGB, one for each time.
+
+    Raises:
+        ImportError: PyAV is not installed.
+        ValueError: not a video, frames too large, damaged, or over before the last time.
+    """
+    with opened_video(path, max_pixels) as (container, stream):
+        start = float((stream.start_time or 0) * stream.time_base)
+        half = 0.5 / float(stream.average_rate or 25)  # of a frame: the nearest frame may be shown a little earlier
+        if seconds:
+            container.seek(round((start + seconds[0]) / stream.time_base), stream=stream)  # to the key frame before
+        done = 0
+        for frame in container.decode(stream):
+            while done < len(seconds) and frame.time is not None and frame.time - start >= seconds[done] - half:
+                yield _upright(frame)
+                done += 1
+            if done == len(seconds):
+                return
+        if done < len(seconds):
+            raise ValueError(f"it ends before {seconds[done]:g} s")
+
+
+def _upright(frame: Any) -> Image.Image:
+    picture: Image.Image = frame.to_image().rotate(frame.rotation, expand=True)
+    return picture
+
+
+@contextmanager
+def opened_video(path: Path, max_pixels: int) -> Iterator[tuple[Any, Any]]:
+    """A file's PyAV container and its first video stream; whatever goes wrong with them is a ValueError that names it.
+
+    Raises:
+        ImportError: PyAV is not installed.
+        ValueError: no video, frames of more than `max_pixels`, or any error inside the `with`.
     """
     av = _import_av()
     try:
@@ -116,14 +191,7 @@ def decode(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]
             stream = container.streams.video[0]
             if stream.width * stream.height > max_pixels:
                 raise ValueError(f"frames of {stream.width} x {stream.height} pixels; the limit is {max_pixels:,}")
-            count = 0
-            for frame in container.decode(stream):
-                count += 1
-                yield frame.to_image().rotate(frame.rotation, expand=True)
-            if count < stream.frames * (1 - MISSING_FRAMES) - 1:
-                raise ValueError(f"it ends after {count} of {stream.frames} frames")
-            if count == 0:
-                raise ValueError("it has no frames")
+            yield container, stream
     except (av.FFmpegError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as video: {error}") from None
 

@@ -6,25 +6,30 @@
     labels.json          sorted; column `label` holds indices into it
     parts/00000/codes.bin    little-endian uint16 or uint32 [images, N]; of a record slot after slot, frame after frame
                /records.bin  PART_RECORD    /keys.bin  UTF-8, one after the other
+               /bad.jsonl    the records that could not be read, key and reason a line; absent where all could
                /part.json    written last: counts, labels, size and SHA-256 of the part's files
 
 Equal inputs give equal bytes: nothing on disk knows the time, the machine or the number of workers.
 Letters: N codes per image, F frames, P parts.
 """
 
+import hashlib
+import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from openlvm.core.files import read_json, sha256_of
+from openlvm.core.records import BadRecord
 from openlvm.sentences.grammar import ImageRef
 
 FORMAT = 1
 STORE, REQUEST, RECORDS, LABELS, PARTS = "store.json", "tokenize.json", "records.bin", "labels.json", "parts"
-PART, CODES, KEYS = "part.json", "codes.bin", "keys.bin"
+PART, CODES, KEYS, BAD = "part.json", "codes.bin", "keys.bin", "bad.jsonl"
 
 MAX_SLOTS = 63
 """Slots a store can have: a record's slots are bits of one integer."""
@@ -38,6 +43,24 @@ PART_RECORD = np.dtype([("slots", "<u8"), ("key_end", "<u8"), ("num_frames", "<u
 def codes_dtype(codebook_size: int) -> np.dtype:
     """uint16 up to 65,536 codes, else uint32; little-endian."""
     return np.dtype("<u2" if codebook_size <= 1 << 16 else "<u4")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passport:
+    """Where the data of a store come from, as whoever tokenized them said; "" is left out."""
+
+    dataset: str = ""
+    """Its published name."""
+    split: str = ""
+    """train, val, ..."""
+    licence: str = ""
+    """A note on its terms."""
+    home: str = ""
+    """Address of its page."""
+
+    def values(self) -> dict[str, str]:
+        """What is said, as JSON values."""
+        return {name: value for name, value in asdict(self).items() if value}
 
 
 class Store:
@@ -169,6 +192,13 @@ class Store:
             **made_of,
         }
 
+    def bad_records(self) -> Iterator[BadRecord]:
+        """Every record that was skipped, in order; those of parts written before reasons were kept are left out."""
+        for part in self.header["parts"]:
+            if BAD in part["files"]:
+                lines = (self.at / PARTS / part["name"] / BAD).read_bytes().splitlines()  # text has more line ends
+                yield from (BadRecord(**json.loads(line)) for line in lines)
+
     def damages(self) -> list[str]:
         """Read everything and compare with the checksums: one line for each damaged file."""
         return [
@@ -207,6 +237,24 @@ def image_numbers(entries: np.ndarray, slots: np.ndarray, frames: np.ndarray) ->
     """
     before = np.bitwise_count(entries["slots"] & ((np.uint64(1) << slots) - np.uint64(1))).astype(np.int64)
     return entries["first_image"].astype(np.int64) + before * entries["num_frames"] + frames
+
+
+def write_bad(folder: Path, bad: Sequence[BadRecord]) -> list[str]:
+    """Write a part's bad records, a line each; returns the names of the files written, none if none is bad."""
+    if not bad:
+        return []
+    lines = [json.dumps({"key": record.key, "reason": record.reason}, ensure_ascii=False) for record in bad]
+    (folder / BAD).write_bytes("".join(f"{line}\n" for line in lines).encode(errors="backslashreplace"))
+    return [BAD]
+
+
+def content_sha256(parts: Iterable[Mapping[str, Any]]) -> str:
+    """Names all codes, keys and columns of parts, given what their part.json say: equal content, equal hash."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for name in (CODES, RECORDS, KEYS):
+            digest.update(bytes.fromhex(part["files"][name]["sha256"]))
+    return digest.hexdigest()
 
 
 def describe_files(folder: Path, names: Sequence[str]) -> dict[str, Any]:

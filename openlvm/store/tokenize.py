@@ -1,7 +1,8 @@
-"""From a source to a store: parts are tokenized one by one or by a pool of processes, and then bound together.
+"""From a source to a store: parts are tokenized, here or by many workers, and then bound together.
 
 Killed at any moment, the same command goes on where it was and ends with the same bytes: a part is whole or absent, the
-request (what was asked for) is written first and store.json last. The store does not depend on the number of workers.
+request (what was asked for) is written first and store.json last. The store depends neither on the number of workers
+nor on the engine.
 """
 
 import errno
@@ -9,52 +10,53 @@ import fcntl
 import hashlib
 import json
 import logging
-import multiprocessing
-import os
 import shutil
-import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple, get_args
 
-import numpy as np
-import torch
-
+from openlvm.annotators.spec import slot_of
 from openlvm.core.files import TEMPORARY, atomic_write, read_json, sweep, write_json
 from openlvm.core.picking import pick
-from openlvm.sentences.generated import GENERATED
+from openlvm.sentences.generated import check_generated
+from openlvm.sentences.render import STYLES
 from openlvm.sources.interface import Part, Source
-from openlvm.store.format import (
-    FORMAT,
-    LABELS,
-    MAX_SLOTS,
-    PART,
-    PART_RECORD,
-    PARTS,
-    RECORD,
-    RECORDS,
-    REQUEST,
-    STORE,
-    Store,
-    codes_dtype,
-    describe_files,
-)
-from openlvm.store.part import Job, write_part
-from openlvm.tokenizer.folder import load_tokenizer
+from openlvm.store.bind import bind
+from openlvm.store.engines.cluster import Actors
+from openlvm.store.engines.crew import Crew, work_off
+from openlvm.store.engines.local import Processes, in_turn
+from openlvm.store.engines.worker import Loaded, Models, Precision
+from openlvm.store.format import BAD, FORMAT, MAX_SLOTS, PART, PARTS, REQUEST, STORE, Passport, Store, codes_dtype
+from openlvm.store.part import Job
 from openlvm.tokenizer.interface import Tokenizer
 
 log = logging.getLogger(__name__)
 
 MAX_LOGGED = 5
 """Bad records that are logged one by one."""
-_QUEUED = 4  # parts a worker may have waiting
 
-Progress = Callable[[int, int, int], None]
-"""Told (parts done, parts in all, images so far) after every part."""
+Engine = Literal["local", "ray"]
+
+
+ALONE = ("local", "cpu", "fp32")
+"""Engine, device and precision of a tokenizer that is given as an object: whatever it is, it stays."""
+
+
+class Standing(NamedTuple):
+    """How far the work is."""
+
+    parts_done: int
+    num_parts: int
+    records: int
+    images: int
+    bad: int
+    """Records that could not be read."""
+
+
+Progress = Callable[[Standing], None]
+"""Told once of what was finished before, then after every part."""
 
 
 def tokenize(
@@ -63,9 +65,18 @@ def tokenize(
     tokenizer: Tokenizer | Path | str,
     at: Path | str,
     generated: Sequence[str] = (),
+    annotators: Sequence[str] = (),
+    styles: Mapping[str, str] | None = None,
+    passport: Passport | None = None,
     seed: int = 0,
+    engine: Engine = "local",
     workers: int = 0,
+    ray_address: str = "",
+    workers_per_gpu: int = 8,
+    device: str = "cpu",
+    precision: Precision = "fp32",
     batch_size: int = 32,
+    shard: tuple[int, int] = (0, 1),
     max_bad_share: float = 0.001,
     progress: Progress | None = None,
 ) -> Store:
@@ -73,42 +84,91 @@ def tokenize(
 
     Args:
         source: what is read.
-        tokenizer: a tokenizer, its folder, or the name of an embedded one; with workers not an object.
-        at: folder of the store.
-        generated: slots made from the pictures, names of `generated.GENERATED`.
+        tokenizer: a tokenizer, its folder, or its name; an object works in this process alone, where it is.
+        at: folder of the store; with several machines, one that all reach.
+        generated: slots made from the pictures, names of `sentences/generated.py`.
+        annotators: slots that models add, "slot=kind:what" each (`annotators/spec.py`).
+        styles: slot -> how its annotation is drawn, where that is not the usual way (`sentences/render.py`).
+        passport: where the data come from; kept in the store.
         seed: of the generated slots.
-        workers: processes of one thread each; 0 works in this one, on one thread too.
-        batch_size: images encoded together. Part of the request: sums of another batch may round otherwise.
+        engine: "local" is this machine; "ray" a Ray cluster, or one that is started here for the time.
+        workers: processes of one thread each; 0 works in this one, with Ray on everything the cluster has.
+        ray_address: of a running cluster; "auto" on one of its machines.
+        workers_per_gpu: with Ray, processes that share one GPU.
+        device: "cpu" or "cuda", of tokenizer and annotators. Part of the request, as are precision and batch_size: sums
+            on another device, in another precision, of another batch may round otherwise.
+        precision: "bf16" is faster and changes few codes (`tokenizer/speed/prepare.py`).
+        batch_size: images encoded together.
+        shard: (i, n) takes every n-th part from the i-th on, for n independent commands with a store each.
         max_bad_share: unreadable records are skipped and counted up to this share of all.
-        progress: told of every finished part.
+        progress: told how far the work is.
 
     Raises:
         ValueError: another request's store, a wrong argument, too many bad records.
-        OSError: a full disk; what is finished stays.
+        OSError: a full disk, or a part that failed again and again; what is finished stays.
     """
-    at = Path(at)
-    if workers and not isinstance(tokenizer, str | Path):
-        raise ValueError(f"with workers={workers} give the tokenizer's folder; an object cannot be sent to processes")
-    if workers < 0 or batch_size < 1 or not 0 <= max_bad_share <= 1:
-        raise ValueError(f"workers={workers}, batch_size={batch_size}, max_bad_share={max_bad_share} are out of range")
-    loaded = load_tokenizer(tokenizer) if isinstance(tokenizer, str | Path) else tokenizer
-    job = Job(source, tuple(generated), seed, batch_size, at / PARTS)
-    _check_slots(job)
-    parts = source.parts()
-    request = _request(job, loaded, parts)
-    tally = _Tally(parts, max_bad_share, progress, job.at)
+    at, given = Path(at), None if isinstance(tokenizer, str | Path) else tokenizer
+    models = Models("" if given else str(tokenizer), tuple(annotators), device, precision)
+    hands = Hands(engine, workers, ray_address, workers_per_gpu)
+    slots = tuple(map(slot_of, annotators))
+    job = Job(source, tuple(generated), seed, batch_size, at / PARTS, slots, dict(styles or {}))
+    _check(job, models, hands, shard, max_bad_share)
+    loaded = models.load(given) if hands.is_this_process else replace(models, device="cpu").load()
+    parts = source.parts()[shard[0] :: shard[1]]
+    request = _request(job, models, loaded, parts, shard, passport)
+    _make(at, job, request, _Tally(parts, max_bad_share, progress, job.at), _writer(job, models, loaded, hands))
+    return Store.open(at, loaded.tokenizer)
+
+
+class Hands(NamedTuple):
+    """Who works, as `tokenize` was told."""
+
+    engine: Engine
+    workers: int
+    ray_address: str
+    per_gpu: int
+
+    @property
+    def is_this_process(self) -> bool:
+        """Nobody else; where others work, the models here are only asked who they are, and need no GPU."""
+        return self.engine == "local" and not self.workers
+
+
+Writer = Callable[[list[Part]], Generator[dict[str, Any], None, Any]]
+"""Writes parts; what their part.json say, as they are finished."""
+
+
+def _writer(job: Job, models: Models, loaded: Loaded, hands: Hands) -> Writer:
+    def crew() -> Crew:
+        if hands.engine == "local":
+            return Processes(job, models, loaded.facts(), workers=hands.workers)
+        address, per_gpu = hands.ray_address, hands.per_gpu
+        return Actors(job, models, loaded.facts(), workers=hands.workers, address=address, workers_per_gpu=per_gpu)
+
+    if hands.is_this_process:
+        return lambda parts: in_turn(job, parts, loaded)
+    return lambda parts: work_off(parts, crew())
+
+
+def _make(at: Path, job: Job, request: dict[str, Any], tally: "_Tally", write: Writer) -> None:
+    """Write the parts that are missing, then what a store has beside its parts."""
     with _full_disk_explained(at, tally), _claimed(at, request):
-        done = _finished_parts(job.at, parts)
+        (at / BAD).unlink(missing_ok=True)  # of a run that stopped
+        done = _finished_parts(job.at, tally.parts)
         for told in done.values():
-            tally.add(told)
-        todo = [part for part in parts if part.name not in done]
-        with closing(_in_pool(job, todo, tokenizer, workers) if workers else _in_turn(job, todo, loaded)) as results:
-            for told in results:
-                tally.add(told)
+            tally.count(told)
+        tally.tell()
+        missing = [part for part in tally.parts if part.name not in done]
+        if missing:
+            with closing(write(missing)) as results:
+                for told in results:
+                    tally.count(told)
+                    tally.tell()
+            with suppress(OSError):  # on another machine a late attempt may still be writing; the next run sweeps again
+                sweep(job.at)
         tally.finish()
         if not (at / STORE).is_file():
-            _bind(at, request, [read_json(job.at / part.name / PART, "part header") for part in parts])
-    return Store.open(at, loaded)
+            bind(at, _header(request), [part.name for part in tally.parts])
 
 
 @contextmanager
@@ -119,14 +179,38 @@ def _full_disk_explained(at: Path, tally: "_Tally") -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise OSError(
-            f"no space left on the disk of {at}; {tally.parts_done} of {tally.num_parts} parts are done and stay. "
+            f"no space left on the disk of {at}; {tally.parts_done} of {len(tally.parts)} parts are done and stay. "
             "Free some space and run the same command again"
         ) from None
 
 
+def _check(job: Job, models: Models, hands: Hands, shard: tuple[int, int], max_bad_share: float) -> None:
+    """Refuse arguments that are out of range or contradict each other, before anything is loaded or written."""
+    numbers = {"workers": hands.workers, "workers_per_gpu": hands.per_gpu, "batch_size": job.batch_size}
+    if hands.workers < 0 or hands.per_gpu < 1 or job.batch_size < 1 or not 0 <= shard[0] < shard[1]:
+        raise ValueError(f"one of {numbers}, shard={shard} is out of range")
+    if not 0 <= max_bad_share <= 1:
+        raise ValueError(f"max_bad_share={max_bad_share} must be a share, 0 to 1")
+    if hands.engine not in get_args(Engine) or models.precision not in get_args(Precision):
+        known = (*get_args(Engine), *get_args(Precision))
+        raise ValueError(f"engine={hands.engine!r}, precision={models.precision!r}: known are {', '.join(known)}")
+    if hands.ray_address and hands.engine != "ray":
+        raise ValueError(f"ray_address={hands.ray_address!r} needs engine='ray'")
+    if not models.tokenizer and (hands.workers or (hands.engine, models.device, models.precision) != ALONE):
+        raise ValueError(
+            f"with workers={hands.workers}, engine={hands.engine!r}, device={models.device!r}, "
+            f"precision={models.precision!r} give the tokenizer's folder; an object works as it is, in this process"
+        )
+    _check_slots(job)
+
+
 def _check_slots(job: Job) -> None:
-    for name in job.generated:
-        pick(GENERATED, name, "generated slot")
+    drawn = (*job.source.slots, *job.annotated)
+    check_generated(job.generated, drawn)
+    known = {style: None for styles in STYLES.values() for style in styles}
+    for slot, style in job.styles.items():
+        pick(dict.fromkeys(drawn), slot, "slot to draw in a style")
+        pick(known, style, f"style for slot {slot!r}")
     twice = sorted({slot for slot in job.slots if job.slots.count(slot) > 1})
     if twice or len(job.slots) > MAX_SLOTS:
         raise ValueError(f"a store has at most {MAX_SLOTS} different slots, given {len(job.slots)}, twice: {twice}")
@@ -135,9 +219,11 @@ def _check_slots(job: Job) -> None:
 # ------------------------------------------------------------------------------------------------------------- request
 
 
-def _request(job: Job, tokenizer: Tokenizer, parts: list[Part]) -> dict[str, Any]:
-    """What decides the bytes of the store, as JSON values."""
-    listing = json.dumps([[part.name, part.items] for part in parts], ensure_ascii=False)
+def _request(
+    job: Job, models: Models, loaded: Loaded, parts: list[Part], shard: tuple[int, int], passport: Passport | None
+) -> dict[str, Any]:
+    """What decides the bytes of the store, as JSON values; what was not asked for is not mentioned."""
+    tokenizer = loaded.tokenizer
     request = {
         "format": FORMAT,
         "tokenizer": {
@@ -149,12 +235,39 @@ def _request(job: Job, tokenizer: Tokenizer, parts: list[Part]) -> dict[str, Any
         "dtype": codes_dtype(tokenizer.codebook_size).name,
         "slots": list(job.slots),
         "source": job.source.describe(),
-        "listing": hashlib.sha256(listing.encode()).hexdigest(),
+        "listing": _sha256_of_listing(parts),
         "generated": list(job.generated),
         "seed": job.seed,
         "batch_size": job.batch_size,
     }
+    computed = (models.device.partition(":")[0], models.precision)
+    asked = {
+        "annotators": loaded.facts()["annotators"],
+        "styles": job.styles,
+        "passport": passport.values() if passport else {},
+        "computed": {"device": computed[0], "precision": computed[1]} if computed != ("cpu", "fp32") else {},
+        "shard": list(shard) if shard != (0, 1) else [],
+    }
+    request |= {name: value for name, value in asked.items() if value}
     return json.loads(json.dumps(request))  # tuples become lists, as they do on disk
+
+
+def _sha256_of_listing(parts: list[Part]) -> str:
+    """Of [[name, items], ...] as JSON, made piece by piece: the text of millions of names is not held at once."""
+    digest = hashlib.sha256(b"[")
+    for number, part in enumerate(parts):
+        digest.update(b", " if number else b"")
+        digest.update(json.dumps([part.name, part.items], ensure_ascii=False).encode(errors="surrogateescape"))
+    digest.update(b"]")
+    return digest.hexdigest()
+
+
+def _header(request: dict[str, Any]) -> dict[str, Any]:
+    """What store.json says besides counts: the request, and a passport wherever there is anything to say in one."""
+    told = {**request.get("passport", {}), **{name: request[name] for name in ("annotators",) if name in request}}
+    if not told:
+        return request
+    return {**request, "passport": {**told, "codes_fingerprint": request["tokenizer"]["codes_fingerprint"]}}
 
 
 @contextmanager
@@ -194,81 +307,21 @@ def _finished_parts(at: Path, parts: list[Part]) -> dict[str, dict[str, Any]]:
     return {part.name: read_json(at / part.name / PART, "part header") for part in parts if (at / part.name).exists()}
 
 
-# ------------------------------------------------------------------------------------------------------------- working
-
-
-def _in_turn(job: Job, parts: list[Part], tokenizer: Tokenizer) -> Generator[dict[str, Any], None, None]:
-    """Finished parts; on one thread, as in workers, because the order of a sum may depend on the number of threads."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        for part in parts:
-            yield write_part(job, part, tokenizer)
-    finally:
-        torch.set_num_threads(num_threads)
-
-
-def _in_pool(job: Job, parts: list[Part], tokenizer: Any, workers: int) -> Generator[dict[str, Any], None, None]:
-    """Finished parts in any order; an error ends the work of all."""
-    if not parts:
-        return
-    context = multiprocessing.get_context("spawn")
-    waiting = iter(parts)
-    pool = ProcessPoolExecutor(min(workers, len(parts)), context, _start_worker, (job, str(tokenizer)))
-    try:
-        running: set[Future] = set()
-        while True:
-            for part in waiting:
-                running.add(pool.submit(_work, part))
-                if len(running) >= workers * _QUEUED:
-                    break
-            if not running:
-                return
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield future.result()
-    except BrokenProcessPool:
-        raise OSError(
-            "a worker was killed, perhaps for memory; lower workers or batch_size and run the same command again"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-_worker: dict[str, Any] = {}  # of a worker process: its job and its tokenizer
-
-
-def _start_worker(job: Job, tokenizer: str) -> None:
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-    _worker.update(job=job, tokenizer=load_tokenizer(tokenizer))
-
-
-def _die_with_parent() -> None:
-    """A parent that was killed cannot tell its workers; they must not go on writing."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _work(part: Part) -> dict[str, Any]:
-    return write_part(_worker["job"], part, _worker["tokenizer"])
+# ------------------------------------------------------------------------------------------------------------ counting
 
 
 class _Tally:
     """Counts records and bad ones, and stops the work when there are too many."""
 
     def __init__(self, parts: list[Part], max_bad_share: float, progress: Progress | None, parts_at: Path):
-        self.num_parts = len(parts)
+        self.parts, self.max_bad_share, self.progress, self.parts_at = parts, max_bad_share, progress, parts_at
         self.num_items = sum(len(part.items) for part in parts)
-        self.max_bad_share, self.progress, self.parts_at = max_bad_share, progress, parts_at
         self.parts_done = self.images = self.records = self.bad = 0
         self.bad_parts: list[str] = []
         self.told: list[str] = []
 
-    def add(self, told: dict[str, Any]) -> None:
-        """Count a finished part; every item of the source is taken to give one record until all are read."""
+    def count(self, told: dict[str, Any]) -> None:
+        """Count a finished part, and stop if too much is bad; each item counts as one record until all are read."""
         self.parts_done += 1
         self.images += told["images"]
         self.records += told["records"]
@@ -278,9 +331,12 @@ class _Tally:
         for key, reason in told["skipped_first"][: MAX_LOGGED - len(self.told)]:
             self.told.append(f"{key}: {reason}")
             log.warning("skipped record %s: %s", key, reason)
-        if self.progress:
-            self.progress(self.parts_done, self.num_parts, self.images)
         self._check(max(self.num_items, self.records + self.bad))
+
+    def tell(self) -> None:
+        """How far the work is."""
+        if self.progress:
+            self.progress(Standing(self.parts_done, len(self.parts), self.records, self.images, self.bad))
 
     def finish(self) -> None:
         """Judge the share of bad records of the whole source."""
@@ -291,43 +347,14 @@ class _Tally:
     def _check(self, num_records: int) -> None:
         if self.bad <= self.max_bad_share * num_records:
             return
+        report_at = self.parts_at.parent / BAD
+        with atomic_write(report_at) as file:
+            for lines_at in sorted(self.parts_at / name / BAD for name in self.bad_parts):
+                file.write(lines_at.read_bytes() if lines_at.is_file() else b"")
         for name in self.bad_parts:  # so that mended records are read again
             shutil.rmtree(self.parts_at / name, ignore_errors=True)
         raise ValueError(
             f"{self.bad} of {num_records} records could not be read, more than max_bad_share={self.max_bad_share}; "
-            f"first: {'; '.join(self.told)}. Mend them or raise max_bad_share, then run the same command again"
+            f"first: {'; '.join(self.told)}. All are in {report_at}. "
+            "Mend them or raise max_bad_share, then run the same command again"
         )
-
-
-# ------------------------------------------------------------------------------------------------------------- binding
-
-
-def _bind(at: Path, request: dict[str, Any], parts: list[dict[str, Any]]) -> None:
-    """Join the columns of the parts, and write store.json last."""
-    labels = sorted({label for part in parts for label in part["labels"]})
-    places = {label: place for place, label in enumerate(labels)}
-    first_image = 0
-    with atomic_write(at / RECORDS) as file:
-        for part in parts:
-            columns = np.fromfile(at / PARTS / part["name"] / RECORDS, dtype=PART_RECORD)
-            joined = np.zeros(len(columns), dtype=RECORD)
-            joined["slots"], joined["num_frames"] = columns["slots"], columns["num_frames"]
-            joined["label"] = np.array([places[label] for label in part["labels"]], dtype="<u4")[columns["label"]]
-            images = np.bitwise_count(columns["slots"]).astype(np.uint64) * columns["num_frames"]
-            joined["first_image"] = first_image + np.cumsum(images) - images
-            first_image += part["images"]
-            file.write(joined.tobytes())
-    write_json(at / LABELS, labels)
-    kept = ("name", "records", "images", "skipped", "files")
-    write_json(
-        at / STORE,
-        {
-            **request,
-            "records": sum(part["records"] for part in parts),
-            "images": first_image,
-            "skipped": sum(part["skipped"] for part in parts),
-            "skipped_first": [line for part in parts for line in part["skipped_first"]][:MAX_LOGGED],
-            "parts": [{name: part[name] for name in kept} for part in parts],
-            "files": describe_files(at, [RECORDS, LABELS]),
-        },
-    )

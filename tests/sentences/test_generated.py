@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from openlvm.core.records import Depth, Edges, Record
+from openlvm.core.records import Boxes, Depth, Edges, Record, Segmentation
 from openlvm.core.seeds import rng
-from openlvm.sentences.generated import GENERATED, PATCHES, add_generated
+from openlvm.sentences.annotations.over import lay_over
+from openlvm.sentences.generated import GENERATED, PATCHES, add_generated, check_generated
 
 IMAGE = np.random.default_rng(0).integers(1, 256, (48, 64, 3), dtype=np.uint8)
 SMOOTH = np.stack(np.broadcast_arrays(np.arange(64)[:, None] * 3, np.arange(64) * 4, 90), axis=-1).astype(np.uint8)
@@ -86,6 +87,21 @@ def test_blur_removes_detail_and_keeps_brightness():
     assert abs(out.mean() - IMAGE.mean()) < 1
 
 
+@pytest.mark.parametrize("size", [(64, 96), (256, 256), (1024, 1024)])
+def test_coarse_pictures_have_lost_their_detail_at_the_size_of_a_tokenizer(size):
+    """What is finer than 2 to 4 pixels of 256 is gone, what is much coarser is kept."""
+    height, width = size
+    grain = max(1, min(size) // 256)
+    fine = np.indices((height // grain, width // grain)).sum(axis=0) % 2 * 255  # a checkerboard of specks
+    fine = np.repeat(fine.repeat(grain, axis=0).repeat(grain, axis=1)[..., None], 3, axis=-1).astype(np.uint8)
+    assert max(make("coarse", fine, seed).std() for seed in range(5)) < 0.5 * fine.std()
+    half = np.zeros((*size, 3), np.uint8)
+    half[:, width // 2 :] = 200
+    wrong = np.abs(make("coarse", half).astype(int) - half) > 20
+    assert make("coarse", half).shape == half.shape
+    assert 0 < wrong.any(axis=(0, 2)).sum() <= 8 * grain  # columns near the step alone
+
+
 def test_rain_only_brightens_along_lines():
     dark = np.full((256, 256, 3), 50, np.uint8)
     out = make("rainy", dark)
@@ -101,6 +117,12 @@ def test_moves_and_recolorings_match_definitions():
     np.testing.assert_array_equal(
         make("rotated")[0, 0], IMAGE[0, -1]
     )  # counterclockwise: the right edge comes to the top
+    np.testing.assert_array_equal(make("upended")[0], IMAGE[-1])
+    np.testing.assert_array_equal(make("rotated:180")[0, 0], IMAGE[-1, -1])
+    assert make("rotated:180").shape == IMAGE.shape
+    np.testing.assert_array_equal(make("rotated:270")[0, 0], IMAGE[-1, 0])  # clockwise: the left edge comes to the top
+    turned = make("rotated:270", make("rotated"))
+    np.testing.assert_array_equal(turned, IMAGE)
     np.testing.assert_array_equal(make("inverted").astype(int) + IMAGE, np.full(IMAGE.shape, 255))
     np.testing.assert_array_equal(make("recolored:brg")[0, 0], IMAGE[0, 0][[2, 0, 1]])
     names = [name for name in GENERATED if name.startswith("recolored:")]
@@ -150,6 +172,45 @@ def test_add_generated_depends_on_key_seed_and_name():
 
     assert len({noise("a", 0), noise("b", 0), noise("a", 1)}) == 3
     assert noise("a", 0) == noise("a", 0)
+
+
+BOXES = [
+    Boxes(np.array([[8.0, left, 40, left + 16]], np.float32), np.array([3], np.int32), (48, 64)) for left in (4, 20)
+]
+
+
+def test_over_lays_each_frames_annotation_over_its_picture():
+    clip = Record(key="run", slots={"image": [IMAGE, IMAGE[::-1].copy()], "boxes": BOXES})
+    out = add_generated(clip, ["over:boxes", "gray"], 0)
+    assert list(out.slots) == ["image", "boxes", "over:boxes", "gray"]
+    for frame, picture, boxes in zip(out.slots["over:boxes"], clip.slots["image"], BOXES, strict=True):
+        np.testing.assert_array_equal(frame, lay_over(picture, boxes))
+        assert (frame != picture).any()
+    mask = Segmentation(np.eye(48, 64, dtype=np.int32) * 7)
+    masked = add_generated(Record(key="a", slots={"image": [IMAGE], "mask": [mask]}), ["over:mask:binary"], 0)
+    np.testing.assert_array_equal(masked.slots["over:mask:binary"][0], lay_over(IMAGE, mask, "binary"))
+
+
+def test_over_rejects_what_is_missing_or_hides_the_picture():
+    record = Record(key="a", slots={"image": [IMAGE], "boxes": BOXES[:1], "depth": [Depth(np.ones((48, 64)))]})
+    with pytest.raises(
+        ValueError, match=r"record 'a' has no slot 'pose' to lay over; it has \['boxes', 'depth', 'image'\]"
+    ):
+        add_generated(record, ["over:pose"], 0)
+    with pytest.raises(ValueError, match="Depth cannot be laid over a photo"):
+        add_generated(record, ["over:depth"], 0)
+    with pytest.raises(ValueError, match="record 'a' already has a slot 'over:boxes'"):
+        add_generated(record, ["over:boxes", "over:boxes"], 0)
+    with pytest.raises(ValueError, match="no style of Boxes over a photo called 'wide'"):
+        add_generated(record, ["over:boxes:wide"], 0)
+
+
+def test_check_generated_refuses_before_anything_is_read():
+    check_generated(["gray", "over:pose:openpose", "hue:30"], ["image", "pose"])
+    with pytest.raises(ValueError, match="no generated slot called 'grey'; did you mean gray"):
+        check_generated(["grey"], ["image"])
+    with pytest.raises(ValueError, match="'over:pose' needs the slot 'pose'; there are image, depth, gray"):
+        check_generated(["gray", "over:pose"], ["image", "depth"])
 
 
 def test_add_generated_rejects_unknown_taken_and_unpictured():

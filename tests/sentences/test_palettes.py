@@ -5,9 +5,11 @@ import hashlib
 import numpy as np
 import pytest
 
+from openlvm.core.records import JOINTS
 from openlvm.sentences.palettes import (
-    JOINT_NAMES,
     LIMBS,
+    OPENPOSE_JOINTS,
+    OPENPOSE_LIMBS,
     VOID_COLOR,
     colors_of,
     joint_colors,
@@ -44,12 +46,27 @@ def test_colors_of_takes_void_and_any_shape():
 
 def test_joint_colors_match_table():
     colors = joint_colors(17)
-    assert dict(zip(JOINT_NAMES, colors.tolist(), strict=True))["left_eye"] == [255, 90, 0]
+    assert dict(zip(JOINTS["coco"], colors.tolist(), strict=True))["left_eye"] == [255, 90, 0]
     assert colors[[0, 2, 3, 4, 16]].tolist() == [[255, 0, 0], [255, 180, 0], [240, 255, 0], [150, 255, 0], [255, 0, 90]]
     others = np.vstack([colors, colors // 2, [[0, 0, 0]]]).astype(int)  # limbs among themselves may be alike
     for joint in range(17):
         assert np.linalg.norm(np.delete(others, joint, axis=0) - colors[joint], axis=1).min() > 60
-    assert sorted({joint for limb in LIMBS for joint in limb}) == list(range(17))
+    assert {joint for limb in LIMBS for joint in limb} >= set(JOINTS["coco"])
+    assert {joint for limb in LIMBS for joint in limb} <= {joint for joints in JOINTS.values() for joint in joints}
+
+
+def test_openpose_colors_match_published_table():
+    """The rainbow of OpenPose's `POSE_COCO_COLORS_RENDER`, in MMPose's order of joints; its limbs are as bright."""
+    rainbow = [
+        *([255, 0, 0], [255, 85, 0], [255, 170, 0], [255, 255, 0], [170, 255, 0], [85, 255, 0]),
+        *([0, 255, 0], [0, 255, 85], [0, 255, 170], [0, 255, 255], [0, 170, 255], [0, 85, 255]),
+        *([0, 0, 255], [85, 0, 255], [170, 0, 255], [255, 0, 255], [255, 0, 170], [255, 0, 85]),
+    ]
+    assert joint_colors(len(OPENPOSE_JOINTS)).tolist() == rainbow
+    published = rainbow[:9] + [[0, 255, 225]] + rainbow[10:13] + [rainbow[16], *rainbow[14:17]]
+    assert [list(color) for _, _, color in OPENPOSE_LIMBS] == published
+    assert set(OPENPOSE_JOINTS) - set(JOINTS["coco"]) == {"neck"}
+    assert {joint for first, second, _ in OPENPOSE_LIMBS for joint in (first, second)} == set(OPENPOSE_JOINTS)
 
 
 def test_nearest_color_matches_slow_loop():

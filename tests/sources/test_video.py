@@ -2,13 +2,14 @@
 
 import pickle
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from openlvm.core.records import BadRecord, Record
 from openlvm.sources import video
-from openlvm.sources.video import VideoFiles, decode, shrink
+from openlvm.sources.video import VideoFiles, decode, decode_at, shrink
 
 av = pytest.importorskip("av", reason="PyAV is the extra `video`")
 
@@ -107,6 +108,47 @@ def decode_turned():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(av, "open", lambda path: Container())
         yield from decode("turned.mp4")
+
+
+def test_decode_at_gives_the_frame_nearest_to_each_time(tmp_path):
+    write_video(tmp_path / "a.mp4", 20)  # 10 frames a second, a key frame every 4
+
+    def shown(*seconds):
+        return [round(np.asarray(frame).mean() / 10) for frame in decode_at(tmp_path / "a.mp4", seconds)]
+
+    assert shown(0, 0.5, 1.9) == [0, 5, 19]
+    assert shown(1.34, 1.36, 1.36, 1.44) == [13, 14, 14, 14]
+    assert shown(1.1) == [11]
+    assert shown() == []
+    with pytest.raises(ValueError, match=r"a\.mp4 cannot be read as video: it ends before 2\.5 s"):
+        shown(1, 2.5)
+
+
+def test_decode_at_decodes_nothing_long_before_the_first_time(tmp_path, monkeypatch):
+    write_video(tmp_path / "a.mp4", 25)  # a key frame every 4
+    seen = []
+    real = video.opened_video
+
+    class Counted:
+        def __init__(self, container):
+            self.container = container
+            self.seek = container.seek
+
+        def decode(self, stream):
+            for frame in self.container.decode(stream):
+                seen.append(round(frame.time, 2))
+                yield frame
+
+    @contextmanager
+    def counting(path, max_pixels):
+        with real(path, max_pixels) as (container, stream):
+            yield Counted(container), stream
+
+    monkeypatch.setattr(video, "opened_video", counting)
+    frames = decode_at(tmp_path / "a.mp4", [1.7, 1.8])
+    next(frames)
+    assert seen[-1] == 1.7
+    assert len(seen) <= 4  # from a key frame on
 
 
 def test_videos_cut_off_keep_whole_records_and_report_the_rest(tmp_path):

@@ -1,29 +1,24 @@
 """Tokenizing: the same bytes whatever is killed, full, unreadable or parallel; other requests are refused."""
 
 import errno
+import hashlib
+import json
 import logging
 import multiprocessing
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from comparing import files_of
 from fakes import FakeSource, FakeTokenizer, Shape, number_of
 
-from openlvm.core.images import write_image
+from openlvm.core.records import BadRecord
 from openlvm.sentences.grammar import ImageRef
-from openlvm.sources.layouts import ImageFolder
 from openlvm.store import part as part_module
 from openlvm.store.format import Store
 from openlvm.store.tokenize import tokenize
-from openlvm.tokenizer.folder import save_tokenizer
-from openlvm.tokenizer.vqgan import VQGAN, VQGANConfig
 
 BOTH = ("image", "depth")
 SOURCE = FakeSource(
@@ -35,38 +30,6 @@ SOURCE = FakeSource(
     ),
     BOTH,
 )
-
-
-def files_of(at: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(at)): file.read_bytes() for file in sorted(at.rglob("*")) if file.is_file()}
-
-
-@pytest.fixture(scope="module")
-def tiny_vqgan(tmp_path_factory) -> Path:
-    """A random VQGAN of 16 x 16 pixels, as a folder."""
-    torch.manual_seed(0)
-    shape = VQGANConfig(
-        image_size=16,
-        width=8,
-        multipliers=(1, 1, 1),
-        num_res_blocks=1,
-        latent_channels=8,
-        code_channels=4,
-        codebook_size=32,
-        norm_groups=4,
-    )
-    at = tmp_path_factory.mktemp("tokenizer") / "vqgan"
-    save_tokenizer(VQGAN(shape), at)
-    return at
-
-
-@pytest.fixture
-def picture_folder(tmp_path) -> ImageFolder:
-    """12 random pictures in parts of 3."""
-    chance = np.random.default_rng(0)
-    for number in range(12):
-        write_image(tmp_path / "pictures" / f"{number}.png", chance.integers(0, 256, (20, 24, 3), dtype=np.uint8))
-    return ImageFolder(at=tmp_path / "pictures", records_per_part=3)
 
 
 def test_pictures_survive_the_store(tmp_path):
@@ -110,9 +73,24 @@ def test_tokenize_of_a_finished_store_does_nothing(tmp_path):
     tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "s")
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "s").rglob("*")}
     told = []
-    tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "s", progress=lambda *numbers: told.append(numbers))
+    tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "s", progress=told.append)
     assert before == {file: file.stat().st_mtime_ns for file in (tmp_path / "s").rglob("*")}
-    assert told[-1][:2] == (6, 6)
+    assert [(standing.parts_done, standing.num_parts) for standing in told] == [(6, 6)]
+
+
+def test_progress_begins_with_what_was_there(tmp_path):
+    told = []
+
+    def stop_after_two(standing):
+        if standing.parts_done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "s", progress=stop_after_two)
+    store = tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "s", progress=told.append)
+    assert [standing.parts_done for standing in told] == [2, 3, 4, 5, 6]
+    assert told[0].records == 14 and 0 < told[0].images < told[1].images
+    assert told[-1] == (6, 6, store.num_records, store.num_images, 0)
 
 
 def test_tokenize_resumes_after_kill_with_the_same_bytes(tmp_path):
@@ -144,41 +122,6 @@ def test_store_does_not_depend_on_workers(tmp_path, tiny_vqgan, picture_folder):
     assert files_of(tmp_path / "alone") == files_of(tmp_path / "pool")
 
 
-@pytest.mark.slow
-def test_workers_die_with_their_parent(tmp_path, tiny_vqgan, picture_folder):
-    script = (
-        "from pathlib import Path\nfrom openlvm.store.tokenize import tokenize\n"
-        "from openlvm.sources.layouts import ImageFolder\n"
-        "if __name__ == '__main__':\n"
-        f"    source = ImageFolder(at=Path({str(picture_folder.at)!r}), records_per_part=3)\n"
-        f"    tokenize(source, tokenizer={str(tiny_vqgan)!r}, at={str(tmp_path / 'killed')!r}, workers=2)\n"
-    )
-    (tmp_path / "run.py").write_text(script)
-    root = str(Path(__file__).parents[2])
-    command = [sys.executable, str(tmp_path / "run.py")]
-    running = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": root}, start_new_session=True)
-    while not list((tmp_path / "killed" / "parts").glob("0*")) and running.poll() is None:
-        time.sleep(0.01)
-    running.kill()
-    running.wait()
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and _is_alive(running.pid):
-        time.sleep(0.1)
-    assert not _is_alive(running.pid)
-    tokenize(picture_folder, tokenizer=tiny_vqgan, at=tmp_path / "killed")
-    tokenize(picture_folder, tokenizer=tiny_vqgan, at=tmp_path / "whole")
-    assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
-
-
-def _is_alive(group: int) -> bool:
-    """Whether a process of the group is still there."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 def test_bad_records_are_skipped_counted_and_logged(tmp_path, caplog):
     rows = tuple(Shape(bad=row % 5 == 0) for row in range(40))
     with caplog.at_level(logging.WARNING):
@@ -189,17 +132,29 @@ def test_bad_records_are_skipped_counted_and_logged(tmp_path, caplog):
     assert [store.key(0), store.key(4)] == ["0-1", "0-6"]
 
 
+def test_every_bad_record_is_written_down(tmp_path):
+    rows = tuple(Shape(bad=row % 4 == 0) for row in range(40))
+    store = tokenize(FakeSource((rows, rows)), tokenizer=FakeTokenizer(), at=tmp_path / "s", max_bad_share=0.25)
+    wanted = [BadRecord(f"{part}-{row}", "made to be bad") for part in "01" for row in range(0, 40, 4)]
+    assert list(store.bad_records()) == wanted
+    lines = (tmp_path / "s" / "parts" / "00001" / "bad.jsonl").read_text().splitlines()
+    assert json.loads(lines[0]) == {"key": "1-0", "reason": "made to be bad"} and len(lines) == 10
+    store.verify()
+
+
 def test_too_many_bad_records_stop_and_are_read_again_when_mended(tmp_path):
     good, bad = tuple(Shape() for _ in range(10)), tuple(Shape(bad=row == 3) for row in range(10))
     options = dict(tokenizer=FakeTokenizer(), at=tmp_path / "s", max_bad_share=0.01)
     with pytest.raises(ValueError, match=r"1 of 20 records could not be read.*max_bad_share=0.01; first: 1-3: made to"):
         tokenize(FakeSource((good, bad)), **options)
     assert sorted(path.name for path in (tmp_path / "s" / "parts").iterdir()) == ["00000"]
+    assert json.loads((tmp_path / "s" / "bad.jsonl").read_text()) == {"key": "1-3", "reason": "made to be bad"}
     assert tokenize(FakeSource((good, good)), **options).num_records == 20
+    assert not (tmp_path / "s" / "bad.jsonl").exists()
 
 
 def test_undrawable_annotation_is_a_bad_record(tmp_path, monkeypatch):
-    def refuse_blue(payload, preparation):
+    def refuse_blue(payload, preparation, style):
         if payload[-1, -1, 2] > 200:
             raise ValueError("it is blue")
         return preparation(payload)
@@ -234,6 +189,15 @@ def test_full_disk_leaves_only_whole_parts(tmp_path, monkeypatch):
     assert files_of(tmp_path / "s") == files_of(tmp_path / "whole")
 
 
+def test_store_of_before_has_the_same_bytes(tmp_path):
+    """The hash is that of commit 113d47a: what is not asked for (styles, a passport, a shard) leaves no trace."""
+    tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "s", generated=("gray", "noisy"), batch_size=5)
+    digest = hashlib.sha256()
+    for name, data in files_of(tmp_path / "s").items():
+        digest.update(name.encode() + hashlib.sha256(data).digest())
+    assert digest.hexdigest() == "6fef438d0ae4528cb39059f805c6c070e10d706f4ce4885d28bd76faad374d69"
+
+
 def test_store_is_gone_on_with_by_a_tokenizer_that_paints_otherwise(tmp_path):
     repainted = FakeTokenizer()
     repainted.fingerprint = "other-all"
@@ -264,8 +228,17 @@ def test_store_rejects_another_request(tmp_path, change, words):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"workers": 2}, "with workers=2 give the tokenizer's folder"),
-        ({"batch_size": 0}, "batch_size=0"),
+        ({"workers": 2}, "with workers=2, .* give the tokenizer's folder"),
+        ({"engine": "ray"}, "engine='ray', .* give the tokenizer's folder"),
+        ({"precision": "bf16"}, "precision='bf16' give the tokenizer's folder"),
+        ({"engine": "slurm"}, "engine='slurm'.*known are local, ray"),
+        ({"ray_address": "auto"}, "ray_address='auto' needs engine='ray'"),
+        ({"batch_size": 0}, "'batch_size': 0"),
+        ({"shard": (2, 2)}, r"shard=\(2, 2\)"),
+        ({"max_bad_share": 2}, "max_bad_share=2"),
+        ({"styles": {"deph": "linear"}}, "no slot to draw in a style called 'deph'; did you mean depth"),
+        ({"styles": {"image": "linaer"}}, "did you mean linear"),
+        ({"annotators": ["depth"]}, "'depth' is no annotator; write slot=kind:what"),
         ({"generated": ["grey"]}, "no generated slot called 'grey'; did you mean gray"),
         ({"generated": ["gray", "gray"]}, r"twice: \['gray'\]"),
     ],
@@ -296,7 +269,7 @@ def test_tokenize_rejects_a_key_given_twice(tmp_path, monkeypatch):
 
 
 def test_tokenize_rejects_two_writers(tmp_path):
-    def second(*numbers):
+    def second(standing):
         with pytest.raises(ValueError, match="another process is tokenizing"):
             tokenize(SOURCE, tokenizer=FakeTokenizer(), at=tmp_path / "s")
 

@@ -55,10 +55,10 @@ def write_objects(
     for item, split in chosen:
         try:
             meshes = rendering.load_meshes(item)
-        except (ValueError, KeyError, IndexError) as error:
+        except (ValueError, OSError) as error:
             print(f"{item.key} cannot be read: {error}", flush=True)
             continue
-        shape = (sum(len(mesh.faces) for mesh in meshes), sum(len(mesh.vertices) for mesh in meshes))
+        shape = rendering.shape_of(meshes)
         if shape in meshes_seen and item.key not in known:
             continue
         meshes_seen.add(shape)

@@ -26,7 +26,7 @@ class Row:
     annotation: str = ""
     """What is annotated: "semantic segmentation", "depth"; "" where there are pictures alone."""
     annotated_by: str = ""
-    """"ground truth", or the model whose output the paper took: "DPT", "Mask2Former"."""
+    """"ground truth", or the model ("DPT"); where the paper took another one, both: "ViTPose (LVM: MMPose)"."""
     tokens: float | None = None
     """Million tokens in the paper's table (LVM, appendix); None where it gives none."""
     tokens_shared: str = ""
@@ -44,7 +44,7 @@ class Row:
     splits: Mapping[str, Callable[[Path], Source]]
     """Split -> the source of its folder, "train" first."""
     promised: Mapping[str, int] = field(default_factory=dict)
-    """Split -> items (pictures, films, objects) the publisher says are there, where known."""
+    """Split -> items of its source (pictures, pairs, films, objects) the publisher says are there, where known."""
     generated: tuple[str, ...] = ()
     """Slots made from the pictures when it is tokenized (sentences/generated.py)."""
     annotators: tuple[str, ...] = ()

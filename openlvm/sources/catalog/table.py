@@ -3,7 +3,8 @@
 from openlvm.sources.catalog.labelled import LABELLED
 from openlvm.sources.catalog.moving import MOVING
 from openlvm.sources.catalog.pictures import PICTURES
+from openlvm.sources.catalog.restoration import RESTORATION
 from openlvm.sources.catalog.row import Row
 
-CATALOG: dict[str, Row] = {row.name: row for row in (*PICTURES, *LABELLED, *MOVING)}
+CATALOG: dict[str, Row] = {row.name: row for row in (*PICTURES, *RESTORATION, *LABELLED, *MOVING)}
 """Name -> row."""

@@ -67,19 +67,20 @@ CHANCE = {name: 1 / change.num_options for name, change in _CHANGES.items()}
 
 
 def change_puzzles(
-    attribute: Attribute, *, count: int, seed: int = 0, pairs: int = 3, size: int = 128
+    attribute: Attribute, *, count: int, first: int = 0, seed: int = 0, pairs: int = 3, size: int = 128
 ) -> Iterator[Puzzle]:
-    """Puzzles number 0 .. count - 1, each a pure function of (seed, number).
+    """`count` puzzles from number `first` on, each a pure function of (seed, number).
 
     Args:
         attribute: what changes; there are 3 options for color and shape, 2 for size.
         count: how many puzzles.
+        first: number of the first one.
         pairs: shown in the context.
         size: side of the pictures, pixels.
     """
     change = pick(_CHANGES, attribute, "attribute")
     require_positive(count=count, pairs=pairs, size=size)
-    for number in range(count):
+    for number in range(first, first + count):
         yield _puzzle(attribute, change, f"{attribute}/{number}", seed=seed, pairs=pairs, size=size)
 
 

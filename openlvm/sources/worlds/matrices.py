@@ -100,17 +100,18 @@ class SymbolicPuzzle:
 
 
 def matrix_puzzles(
-    *, count: int, seed: int = 0, split: Split = "heldout", options: int = 5, size: int = 128
+    *, count: int, first: int = 0, seed: int = 0, split: Split = "heldout", options: int = 5, size: int = 128
 ) -> Iterator[Puzzle]:
-    """Puzzles number 0 .. count - 1: the context is eight panels; configurations take turns.
+    """`count` puzzles from number `first` on: the context is eight panels; configurations take turns.
 
     Args:
         count: how many puzzles.
+        first: number of the first one.
         split: whose combinations of rules.
         options: panels to choose from, 2 to 8.
         size: side of a picture, pixels.
     """
-    for puzzle in symbolic_puzzles(count=count, seed=seed, split=split, options=options):
+    for puzzle in symbolic_puzzles(count=count, first=first, seed=seed, split=split, options=options):
         matrix = puzzle.matrix
         named = zip(attributes_of(matrix.configuration), matrix.rules, strict=True)
         components = CONFIGURATIONS[matrix.configuration]
@@ -126,7 +127,7 @@ def matrix_puzzles(
 
 
 def symbolic_puzzles(
-    *, count: int, seed: int = 0, split: Split = "heldout", options: int = 5
+    *, count: int, first: int = 0, seed: int = 0, split: Split = "heldout", options: int = 5
 ) -> Iterator[SymbolicPuzzle]:
     """The puzzles of `matrix_puzzles` before they are drawn."""
     require_positive(count=count)
@@ -134,7 +135,7 @@ def symbolic_puzzles(
     if not 2 <= options <= MAX_OPTIONS:
         raise ValueError(f"options={options} given; a matrix puzzle has 2 to {MAX_OPTIONS}")
     names = list(CONFIGURATIONS)
-    for number in range(count):
+    for number in range(first, first + count):
         name = names[number % len(names)]
         key = f"{name}/{number // len(names)}"
         yield _puzzle(key, name, rng("matrix puzzle", seed, split, key), heldout=split == "heldout", options=options)

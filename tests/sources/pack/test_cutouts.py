@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import binary_dilation
 
-from openlvm.sentences.palettes import JOINT_NAMES
+from openlvm.core.records import JOINTS
 from openlvm.sources.pack import PackPoses, PackStamps
 from openlvm.sources.pack.files import open_pack
 
@@ -37,7 +37,7 @@ def test_joints_lie_on_the_person():
     num_visible = 0
     for record in records(PackPoses("heldout")):
         pose, mask = record.slots["pose"][0], record.slots["mask"][0].ids == 1
-        assert pose.points.shape == (1, len(JOINT_NAMES), 2) and pose.size == mask.shape
+        assert pose.points.shape == (1, len(JOINTS["coco"]), 2) and pose.size == mask.shape
         column, row = pose.points[0][pose.visible[0]].astype(int).T
         near = binary_dilation(mask, iterations=2)
         assert near[row, column].all(), record.key

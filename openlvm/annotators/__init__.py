@@ -1,0 +1,1 @@
+"""Records -> pseudo-labels, by other people's models."""

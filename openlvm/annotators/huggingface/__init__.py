@@ -1,0 +1,1 @@
+"""Annotators that are models of Hugging Face's transformers; `network.py` alone imports it."""

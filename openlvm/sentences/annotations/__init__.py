@@ -1,0 +1,1 @@
+"""Annotations as pictures and back, one file for each family: planes, motion, people, boxes."""

@@ -1,0 +1,1 @@
+"""Finished stores from records of others: merged, split, sampled; nothing is encoded again."""
