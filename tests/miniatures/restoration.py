@@ -39,7 +39,26 @@ def sidd(at: Path) -> Expected:
                 slot: [pixels[:side, part]] for slot, pixels in both.items()
             }
     (at / "Scene_Instances.txt").write_text(scene + "\n")
+    blocks = sidd_blocks(at)
+    expected["val"] = {
+        f"{number:02d}/{square:02d}": {slot: [squares[number, square]] for slot, squares in blocks.items()}
+        for number, square in np.ndindex(*blocks["image"].shape[:2])
+    }
     return expected
+
+
+def sidd_blocks(at: Path, pictures: int = 2, squares: int = 2, side: int = 32) -> dict[str, np.ndarray]:
+    """SIDD's two files of validation squares; slot -> uint8 [pictures, squares, side, side, 3]."""
+    from scipy.io import savemat
+
+    at.mkdir(parents=True, exist_ok=True)
+    blocks = {}
+    variables = (("image", "ValidationNoisyBlocksSrgb"), ("clean", "ValidationGtBlocksSrgb"))
+    for seed, (slot, variable) in enumerate(variables):
+        chance = np.random.default_rng(seed)
+        blocks[slot] = chance.integers(0, 256, (pictures, squares, side, side, 3), dtype=np.uint8)
+        savemat(at / f"{variable}.mat", {variable: blocks[slot]})
+    return blocks
 
 
 def _folders(at: Path, places: dict[str, tuple[str, str, tuple[str, ...]]]) -> Expected:

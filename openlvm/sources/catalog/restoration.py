@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from openlvm.sources.catalog.row import Row
+from openlvm.sources.official.listed.sidd import SiddBlocks
 from openlvm.sources.official.matched import MatchedFiles
 
 _PAINTER = "https://github.com/baaivision/Painter/blob/main/Painter/docs/DATA.md"
@@ -52,7 +53,8 @@ DID-MDN-test/0.jpg, ...                                                         
         home="https://abdokamel.github.io/sidd/",
         layout=f"""
 Data/0001_001_S6_00100_00060_3200_L/0001_NOISY_SRGB_010.PNG, 0001_GT_SRGB_010.PNG, ..._011.PNG, ...
-read in squares of {SIDD_TILE} pixels, each a record""",
+read in squares of {SIDD_TILE} pixels, each a record
+ValidationNoisyBlocksSrgb.mat, ValidationGtBlocksSrgb.mat       32 squares of 256 pixels of each of 40 pictures""",
         layout_source="https://github.com/swz30/MIRNet/blob/master/generate_patches_SIDD.py",
         splits={
             "train": _pairs(
@@ -60,9 +62,10 @@ read in squares of {SIDD_TILE} pixels, each a record""",
                 "Data/{scene}/{number}_GT_SRGB_{take}.PNG",
                 tile=SIDD_TILE,
                 records_per_part=4,  # each gives some 220 tiles
-            )
+            ),
+            "val": lambda at: SiddBlocks(at=at),
         },
-        promised={"train": 320},
+        promised={"train": 320, "val": 1_280},
     ),
     Row(
         name="lol",
