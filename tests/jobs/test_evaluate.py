@@ -101,7 +101,7 @@ def test_evaluation_writes_all_and_repeats(toys, lvm_at, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["maxi"], "no suite called 'maxi'; known: mini"),
+        (["maxi"], "no suite called 'maxi'; known: bar2022, delvm, lvm, mini, painter"),
         (["mini", "--queries", "0"], "queries=0 and puzzles=300 must be at least 1"),
         (["mini", "--temperature", "-1"], "temperature=-1.0 must be 0 (greedy) or above"),
         (["mini", "--lvm", "nowhere"], "no LVM bundle at nowhere"),

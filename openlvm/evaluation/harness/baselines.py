@@ -18,8 +18,9 @@ import numpy as np
 from PIL import Image
 
 from openlvm.core.images import read_image
-from openlvm.evaluation.harness.predictors import Predictor
-from openlvm.evaluation.harness.questions import Question
+from openlvm.core.picking import pick
+from openlvm.evaluation.harness.predictors import Choices, Likelihoods, Predictor
+from openlvm.evaluation.harness.questions import Likelihood, Question
 
 SIDE = 64  # pixels to which pictures are shrunk before they are compared
 ENDINGS = (".png", ".webp", ".jpg")
@@ -33,7 +34,7 @@ class Simple:
     answer: Callable[[Question], np.ndarray]
 
     def describe(self) -> dict[str, Any]:
-        return {"predictor": self.name}
+        return {"predictor": "baseline", "method": self.name}
 
     def answers(self, questions: Sequence[Question], *, seed: int) -> list[np.ndarray]:
         return [self.answer(question) for question in questions]
@@ -108,6 +109,7 @@ class Spoiled:
     """A predictor whose prompts are spoiled: if its scores do not fall, it did not use the examples."""
 
     def __init__(self, predictor: Predictor, condition: str):
+        pick(CONDITIONS, condition, "condition")
         self.predictor, self.condition = predictor, condition
 
     @property
@@ -118,7 +120,18 @@ class Spoiled:
         return {**self.predictor.describe(), "condition": self.condition}
 
     def answers(self, questions: Sequence[Question], *, seed: int) -> list[np.ndarray]:
-        return self.predictor.answers([CONDITIONS[self.condition](question) for question in questions], seed=seed)
+        return self.predictor.answers(self._spoiled(questions), seed=seed)
+
+    def likelihoods(self, questions: Sequence[Question]) -> list[Likelihood]:
+        assert isinstance(self.predictor, Likelihoods)
+        return self.predictor.likelihoods(self._spoiled(questions))
+
+    def perplexities(self, questions: Sequence[Question]) -> list[np.ndarray]:
+        assert isinstance(self.predictor, Choices)
+        return self.predictor.perplexities(self._spoiled(questions))
+
+    def _spoiled(self, questions: Sequence[Question]) -> list[Question]:
+        return [CONDITIONS[self.condition](question) for question in questions]
 
 
 class PredictedFolder:

@@ -1,6 +1,7 @@
 """Who answers: the protocol any model can fulfil, the LVM, and the tokenizer's ceiling."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -46,8 +47,16 @@ class Likelihoods(Protocol):
         """Of the truth of each question, given its context."""
         ...
 
+
+@runtime_checkable
+class Choices(Protocol):
+    """A predictor that can say how unlikely options are after other pictures."""
+
     def perplexities(self, questions: Sequence[Question]) -> list[np.ndarray]:
-        """Of the options of each question, float64 [O], given its context."""
+        """Of the options of each question, float64 [O], given its context.
+
+        NaN where no picture is shown and the model cannot begin without one.
+        """
         ...
 
 
@@ -63,14 +72,21 @@ class LVMPredictor:
         return self._name
 
     def describe(self) -> dict[str, Any]:
-        decoder, tokenizer = self.lvm.bundle.decoder, self.lvm.bundle.tokenizer
         return {
             "predictor": "lvm",
-            "decoder": fingerprint_of(decoder.state_dict(), {}),
-            "parameters": decoder.config.num_parameters,
-            "tokenizer": tokenizer.fingerprint,
+            "decoder": self._decoder,
+            "parameters": self.lvm.bundle.decoder.config.num_parameters,
+            "tokenizer": self.lvm.bundle.tokenizer.fingerprint,
             "sampling": vars(self.sampling),
         }
+
+    @cached_property
+    def _decoder(self) -> str:
+        return fingerprint_of(self.lvm.bundle.decoder.state_dict(), {})
+
+    def fits(self, question: Question) -> bool:
+        """Whether the prompt and its answer fit into the model's context."""
+        return len(question.context) + 1 <= self.lvm.bundle.images_in_context
 
     def answers(self, questions: Sequence[Question], *, seed: int) -> list[np.ndarray]:
         bundle = self.lvm.bundle
@@ -97,10 +113,17 @@ class LVMPredictor:
 
     def perplexities(self, questions: Sequence[Question]) -> list[np.ndarray]:
         bundle = self.lvm.bundle
-        contexts = self._rows([question.context for question in questions])
-        options = self._codes([question.options for question in questions])
-        scores = [option_log_probs(bundle.decoder, *one) for one in zip(contexts, options, strict=True)]  # [O, N] each
-        return [np.exp(-one.double().mean(dim=1).numpy()) for one in scores]
+        codes = self._codes([[*question.context, *question.options] for question in questions])
+        found = []
+        for question, images in zip(questions, codes, strict=True):
+            shown = len(question.context)
+            if not shown and bundle.special.bos is None:
+                found.append(np.full(len(question.options), np.nan))
+                continue
+            prompt = code_row(images[:shown], bundle.special.bos)
+            scores = option_log_probs(bundle.decoder, prompt, images[shown:])  # [O, N]
+            found.append(np.exp(-scores.double().mean(dim=1).numpy()))
+        return found
 
     def _codes(self, prompts: Sequence[Sequence[np.ndarray]]) -> list[torch.Tensor]:
         tokenizer = self.lvm.bundle.tokenizer
@@ -116,10 +139,8 @@ class LVMPredictor:
 class Ceiling:
     """The truth after a tokenizer's encoding and decoding: no model that draws with it can be expected to do better."""
 
-    name = "ceiling"
-
-    def __init__(self, tokenizer: Tokenizer):
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: Tokenizer, name: str = "ceiling"):
+        self.tokenizer, self.name = tokenizer, name
 
     def describe(self) -> dict[str, Any]:
         return {"predictor": "ceiling", "tokenizer": self.tokenizer.fingerprint}

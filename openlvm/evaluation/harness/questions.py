@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 Asks = Literal["picture", "likelihood", "choice"]
-"""What a predictor must give: a picture; the log-probability of the truth; a perplexity for each option."""
+"""What a predictor must give: a picture; the truth's log-probability; options' perplexities, also without context."""
 Sums = Mapping[str, float]
 """Counts and sums of one answer, or of many added together."""
 
@@ -83,7 +83,7 @@ class Likelihood:
 
 
 Given = Any
-"""What a predictor gave: uint8 [H, W, 3], a `Likelihood`, or float [O] perplexities of the options."""
+"""What a predictor gave: uint8 [H, W, 3], a `Likelihood`, or perplexities of options [2, O], in context and alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +114,8 @@ class Column:
     """Which data this is, for the report: "NYUv2 test (official)", "sample pack, heldout"."""
     protocol: str = ""
     """What a reader must know to compare: sizes, spaces, thresholds, with the source."""
+    curve: tuple[str, float] | None = None
+    """Name of the axis of a curve on which it is a point, and its place there: ("context frames", 7)."""
 
 
 def sums_of(column: Column, given: Given, question: Question) -> dict[str, float]:

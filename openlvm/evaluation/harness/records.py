@@ -3,14 +3,14 @@
 A record is named by its item (sources/interface.py), which reads it alone: nothing is listed twice or kept in memory.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from openlvm.core.images import ImagePreparation
-from openlvm.core.records import IMAGE, BadRecord, Record
+from openlvm.core.records import IMAGE, BadRecord, Payload, Record
 from openlvm.core.seeds import rng, seed_of
 from openlvm.evaluation.harness.questions import Episode, Question
 from openlvm.sentences.generated import add_generated
@@ -42,6 +42,29 @@ def record_of(source: Source, item: str) -> Record:
             raise ValueError(f"{record.key}: {record.reason}. Mend it; an evaluation without it would be another one")
         return record
     raise ValueError(f"the item {item!r} gives no record")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """A source whose records are changed as they are read: one person cut out, a slot computed of another."""
+
+    source: Source
+    slots: tuple[str, ...]
+    """Of the changed records."""
+    change: Callable[[Record], Record]
+
+    def describe(self) -> dict[str, Any]:
+        """The source's own, and the slots after the change."""
+        return {**self.source.describe(), "changed": list(self.slots)}
+
+    def parts(self) -> list[Part]:
+        """Those of the source."""
+        return self.source.parts()
+
+    def read(self, part: Part) -> Iterator[Record | BadRecord]:
+        """The source's records, changed."""
+        for record in self.source.read(part):
+            yield record if isinstance(record, BadRecord) else self.change(record)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,12 +140,11 @@ class PairsOf:
             self._full(support(), item, seed_of(episode.seed, place)) for place, item in enumerate(episode.examples)
         ]
         query = self._full(self.source(), episode.query, episode.seed)
-        truth = query.slots[self.asked][0]
         return Question(
             examples=[(self._drawn(record, self.given), self._drawn(record, self.asked)) for record in shown],
             query=self._drawn(query, self.given),
             truth=self._drawn(query, self.asked),
-            payload=resized(truth, self.preparation),
+            payload=resized(_payload(query, self.asked), self.preparation),
             told={"class": episode.label, **self.told(query, 0)},
         )
 
@@ -130,9 +152,14 @@ class PairsOf:
         return add_generated(record_of(source, item), self.generated, seed)
 
     def _drawn(self, record: Record, slot: str) -> np.ndarray:
-        if slot not in record.slots:
-            raise ValueError(f"record {record.key!r} has no slot {slot!r}; it has {sorted(record.slots)}")
-        return draw(record.slots[slot][0], self.preparation, self.styles.get(slot, ""))
+        return draw(_payload(record, slot), self.preparation, self.styles.get(slot, ""))
+
+
+def _payload(record: Record, slot: str) -> Payload:
+    """Of the first frame."""
+    if slot not in record.slots:
+        raise ValueError(f"record {record.key!r} has no slot {slot!r}; it has {sorted(record.slots)}")
+    return record.slots[slot][0]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,6 +178,8 @@ class FramesOf:
     seed: int = 0
     longest: int | None = None
     """Frames that the longest prompt of a comparison shows: shorter ones end at the same frame. None is `shown`."""
+    frames_each: int | None = None
+    """Frames that every record has, where that is known: then none is read only to be listed."""
 
     def episodes(self) -> list[Episode]:
         """The list; items whose first record is too short are left out, the same way everywhere."""
@@ -162,7 +191,7 @@ class FramesOf:
         for item in (items[place] for place in order):
             if len(episodes) == self.count:
                 break
-            if record_of(source, item).num_frames >= needed:
+            if (self.frames_each or record_of(source, item).num_frames) >= needed:
                 episodes.append(Episode(number=len(episodes), query=item, cluster=self.cluster_of(item),
                                         seed=seed_of("clip", self.seed, item)))  # fmt: skip
         if not episodes or (self.count or 0) > len(episodes):

@@ -54,23 +54,25 @@ def write_scores(columns: Sequence[Column], out: Path, references: Sequence[Refe
     """
     request = read_json(out / REQUEST, "request of an evaluation")
     report: dict[str, Any] = {
-        "suite": request["suite"], "seed": request["seed"], "predictors": request["predictors"], "columns": {},
+        "suite": request["suite"], "seeds": [request["seed"]], "predictors": request["predictors"],
+        "row_order": request["row_order"], "column_order": [column.name for column in columns],
+        "told": request["told"], "columns": {},
         "references": [{"name": one.name, "values": dict(one.values), "source": one.source} for one in references],
     }  # fmt: skip
     for column in columns:
-        told = request["columns"][column.name]
+        asked = request["columns"][column.name]
         rows = {}
-        for predictor in request["predictors"]:
+        for predictor in asked["predictors"]:
             lines = lines_of(out, column.name, predictor)
-            if not lines:
-                continue
-            if len(lines) != told["episodes"]:
+            if len(lines) != asked["episodes"]:
                 raise ValueError(
-                    f"{column.name} by {predictor}: {len(lines)} of {told['episodes']} episodes are done; run it again"
+                    f"{column.name} by {predictor}: {len(lines)} of {asked['episodes']} episodes are done; run it again"
                 )
-            rows[predictor] = _row(column, lines, report["seed"])
+            rows[predictor] = _row(column, lines, request["seed"])
         report["columns"][column.name] = {
-            **told, "data": column.data, "protocol": column.protocol,
+            "episodes": asked["episodes"], "digest": asked["digest"],
+            "asks": column.asks, "data": column.data, "protocol": column.protocol,
+            "curve": list(column.curve) if column.curve else None,
             "metrics": [{"name": metric.name, "better": metric.better} for metric in column.metrics],
             "rows": rows,
         }  # fmt: skip
@@ -78,21 +80,61 @@ def write_scores(columns: Sequence[Column], out: Path, references: Sequence[Refe
     return report
 
 
+def combined(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Reports of one suite under several seeds as one: means of values and of interval ends, and "spread".
+
+    An interval tells of the choice of queries, spread (the standard deviation over seeds, n - 1) of that of examples
+    and draws. Digests are joined.
+    """
+    first = reports[0]
+    if len(reports) == 1:
+        return dict(first)
+    columns = {}
+    for name, column in first["columns"].items():
+        same = [report["columns"][name] for report in reports]
+        rows = {row: _mean_row([one["rows"][row] for one in same]) for row in column["rows"]}
+        columns[name] = {**column, "digest": "+".join(one["digest"] for one in same), "rows": rows}
+    return {**first, "seeds": [seed for report in reports for seed in report["seeds"]], "columns": columns}
+
+
+def _mean_row(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    values = {}
+    for metric, found in rows[0]["values"].items():
+        same = [row["values"][metric] for row in rows]
+        labels = {label: _mean_value([one["by_label"].get(label) for one in same]) for label in found["by_label"]}
+        values[metric] = {**_mean_value(same), "by_label": labels}
+    return {"values": values, "seconds_an_answer": round(float(np.mean([row["seconds_an_answer"] for row in rows])), 4)}
+
+
+def _mean_value(found: Sequence[Mapping[str, Any] | None]) -> dict[str, float | str | None]:
+    """Of the seeds that have one: a label may be drawn under one seed and not under another."""
+    there = [one for one in found if one is not None]
+    means = (float(np.mean([number_of(one[end]) for one in there])) for end in Interval._fields)
+    values = [number_of(one["value"]) for one in there]
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        spread = float(np.std(values, ddof=1)) if len(there) > 1 else float("nan")
+    return {**_json(Interval(*means)), "spread": None if np.isnan(spread) else spread}
+
+
 def _row(column: Column, lines: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
     labels = sorted({line["label"] for line in lines} - {""})
+    drawn = column.curve[0] if column.curve else column.name  # points of a curve share their resamples
     found = {
         metric.name: {
-            **_json(score(metric, lines, seed, column.name)),
+            **_json(score(metric, lines, seed, drawn)),
             "by_label": {
-                label: _json(
-                    score(metric, [line for line in lines if line["label"] == label], seed, column.name, label)
-                )
+                label: _json(score(metric, [line for line in lines if line["label"] == label], seed, drawn, label))
                 for label in labels
             },
         }
         for metric in column.metrics
     }
     return {"values": found, "seconds_an_answer": round(float(np.mean([line["seconds"] for line in lines])), 4)}
+
+
+def number_of(told: float | str | None) -> float:
+    """A number as `_json` spells it: None is NaN, words are infinity."""
+    return float("nan") if told is None else float(told)
 
 
 def _json(interval: Interval) -> dict[str, float | str | None]:

@@ -1,8 +1,10 @@
 """A suite: columns over datasets of the catalogue or over packaged data, and the published rows printed beside them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from openlvm.core.picking import pick
 from openlvm.evaluation.harness.predictors import Predictor
@@ -49,6 +51,21 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Sheet:
+    """Prompts whose answers are looked at, not scored."""
+
+    name: str
+    """Also a file's name: the run saves OUT/sheets/<name>/<predictor>.png."""
+    about: str
+    """What to look for, in a line or two."""
+    draw: Callable[[Predictor, Data, int], np.ndarray]
+    """A contact sheet (core/sheets.py) of prompts and a model's answers, uint8 [H, W, 3]: of the model (its `answers`),
+    the data and a seed."""
+    datasets: tuple[str, ...] = ()
+    """Rows of the catalogue that it reads when it is not packaged."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Suite:
     """A published set of evaluations."""
 
@@ -56,7 +73,8 @@ class Suite:
     about: str
     """What it is, and whose protocol, in a line or two."""
     plans: tuple[Plan, ...]
-    references: tuple[Reference, ...] = field(default=())
+    references: tuple[Reference, ...] = ()
+    sheets: tuple[Sheet, ...] = ()
 
     def chosen(self, names: Sequence[str] = ()) -> list[Plan]:
         """The plans named, in the suite's order; all by default."""
@@ -65,7 +83,7 @@ class Suite:
         return [plan for plan in self.plans if plan.name in wanted]
 
 
-def require_data(plans: Sequence[Plan], data: Data) -> None:
+def require_data(plans: Sequence[Plan | Sheet], data: Data) -> None:
     """Refuse to begin without the data: one message with every folder that lacks and what belongs into it.
 
     Raises:

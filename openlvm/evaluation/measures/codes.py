@@ -1,6 +1,6 @@
 """How likely the true codes are: loss, accuracy and perplexity in both customs; and the share of right choices."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -37,11 +37,25 @@ ACCURACY = Metric("accuracy of codes", "higher", _accuracy_sums, lambda sums: su
 """Share of the codes that were the likeliest of the whole vocabulary, the true ones before them given."""
 
 
-def _choice_sums(perplexities: np.ndarray, question: Question) -> Sums:
-    """Equal lowest perplexities share the point, so that a model that knows nothing is at chance."""
-    lowest = perplexities == perplexities.min()
-    return {"right": float(lowest[question.answer] / lowest.sum()), "choices": 1}
+def _choices(name: str, cost_of: Callable[[np.ndarray], np.ndarray]) -> Metric:
+    """Share of the puzzles whose right option costs least; a cost is made of perplexities float64 [2, O].
+
+    Equal lowest costs share the point, so that a model that knows nothing is at chance; unknown ones do not count.
+    """
+
+    def sums(perplexities: np.ndarray, question: Question) -> Sums:
+        cost = cost_of(perplexities)
+        if np.isnan(cost).any():
+            return {"right": 0, "choices": 0}
+        lowest = cost == cost.min()
+        return {"right": float(lowest[question.answer] / lowest.sum()), "choices": 1}
+
+    return Metric(name, "higher", sums, lambda totals: totals["right"] / totals["choices"])
 
 
-CHOICE = Metric("right choices", "higher", _choice_sums, lambda sums: sums["right"] / sums["choices"])
-"""Share of the puzzles whose right option has the lowest perplexity."""
+CHOICE = _choices("right choices", lambda perplexities: perplexities[0])
+"""By the lowest perplexity given the context."""
+CHOICE_AGAINST_ALONE = _choices("right against alone", lambda perplexities: perplexities[0] / perplexities[1])
+"""By the lowest ratio of that perplexity to the one without any context: what the context makes likelier."""
+CHOICE_ALONE = _choices("right alone", lambda perplexities: perplexities[1])
+"""By the perplexity without any context: a control, which is at chance where options do not give the answer away."""

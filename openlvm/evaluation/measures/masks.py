@@ -4,6 +4,7 @@ A class map is int [H, W]; -1 is not labelled and does not count. Masks are read
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -60,6 +61,22 @@ def class_iou(read: Read = white_on_black, name: str = "mIoU, accumulated by cla
     return Metric(name, "higher", sums, mean_of_classes)
 
 
+def without_outlines(metric: Metric) -> Metric:
+    """The same metric where pixels of `question.told["outlines"]` (bool [H, W]) do not count."""
+
+    def sums(answer: np.ndarray, question: Question) -> Sums:
+        told = {**question.told, "ignore": question.told["outlines"]}
+        return metric.sums(answer, replace(question, told=told))
+
+    return Metric(f"{metric.name}, without outlines", metric.better, sums, metric.value)
+
+
+def overlaps(read: Read) -> tuple[Metric, Metric, Metric, Metric]:
+    """`episode_iou`, `class_iou`, and both without VOC's outlines (255)."""
+    both = episode_iou(read), class_iou(read)
+    return *both, without_outlines(both[0]), without_outlines(both[1])
+
+
 def _masks(read: Read, answer: np.ndarray, question: Question) -> tuple[np.ndarray, np.ndarray]:
     assert question.truth is not None
     given, wanted = read(answer), read(question.truth)
@@ -111,16 +128,56 @@ def _mean_of_present(sums: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def largest_box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom (exclusive) of the largest connected area (4 neighbors); zeros where there is none."""
-    areas = pieces(mask)
+    """Left, top, right, bottom (exclusive) of the largest connected area; zeros where there is none.
+
+    Pixels that touch at a corner are connected, as for OpenCV's connectedComponents; of equal areas the first counts.
+    """
+    areas = _joined_at_corners(pieces(mask))
     if not areas.any():
         return 0, 0, 0, 0
     rows, columns = np.nonzero(areas == np.bincount(areas[areas > 0]).argmax())
     return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
 
 
-def box_iou(read: Read = white_on_black, name: str = "box IoU, mean of episodes") -> Metric:
-    """IoU of the boxes around the largest white area of answer and of truth (single-object detection, Bar et al.)."""
+def _joined_at_corners(areas: np.ndarray) -> np.ndarray:
+    """Numbered areas, int64 [H, W] with 0 outside; those that touch at a corner get the lowest of their numbers."""
+    corners = [(areas[:-1, :-1], areas[1:, 1:]), (areas[:-1, 1:], areas[1:, :-1])]
+    here, there = (np.concatenate([pair[side].ravel() for pair in corners]) for side in (0, 1))
+    touch = (here > 0) & (there > 0) & (here != there)
+    here, there = here[touch], there[touch]
+    names = np.arange(areas.max() + 1)
+    while (names[here] != names[there]).any():
+        lowest = np.minimum(names[here], names[there])
+        np.minimum.at(names, here, lowest)
+        np.minimum.at(names, there, lowest)
+    return names[areas]
+
+
+def filled_box(box: Sequence[int], size: Sequence[int]) -> np.ndarray:
+    """The pixels of a box (left, top, right, bottom; the last two exclusive), bool [H, W] of `size` (H, W)."""
+    left, top, right, bottom = box
+    filled = np.zeros(tuple(size), dtype=bool)
+    filled[top:bottom, left:right] = True
+    return filled
+
+
+def filled_box_iou(read: Read = white_on_black, name: str = "box IoU, mean of episodes") -> Metric:
+    """IoU of the filled box around an answer's largest white area with the white pixels of the truth.
+
+    Single-object detection as amirbar/visual_prompting codes it (evaluate_detection/box_ops.py). A truth that was
+    shrunk may lack corners of its box: then no answer scores 1.
+    """
+
+    def sums(answer: np.ndarray, question: Question) -> Sums:
+        assert question.truth is not None
+        filled = filled_box(largest_box(read(answer)), answer.shape[:2])
+        return {"sum": overlap(filled, read(question.truth)), "answers": 1}
+
+    return Metric(name, "higher", sums, lambda totals: totals["sum"] / totals["answers"])
+
+
+def box_iou(read: Read = white_on_black, name: str = "IoU of boxes, mean of episodes") -> Metric:
+    """IoU of the boxes around the largest white area of answer and of truth: 1 for a perfect answer."""
 
     def sums(answer: np.ndarray, question: Question) -> Sums:
         assert question.truth is not None

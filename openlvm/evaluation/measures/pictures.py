@@ -4,6 +4,7 @@ Answer and truth are uint8 [H, W, 3] of one size.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -80,6 +81,29 @@ SSIM = _mean_of("SSIM", "higher", lambda answer, question: ssim_of_pair(answer, 
 def _truth(question: Question) -> np.ndarray:
     assert question.truth is not None
     return question.truth
+
+
+LUMA = np.array([65.481, 128.553, 24.966]) / 255
+"""Of R, G and B in 0..255 to luma above 16 (ITU-R BT.601; MATLAB's rgb2ycbcr)."""
+
+
+def luma(picture: np.ndarray) -> np.ndarray:
+    """The luma of uint8 [H, W, 3] in 16..235, rounded as MATLAB's rgb2ycbcr does, in three equal channels."""
+    plane = np.floor(16 + picture.astype(np.float64) @ LUMA + 0.5).astype(np.uint8)
+    return np.repeat(plane[..., None], 3, axis=-1)
+
+
+def on_luma(metric: Metric, name: str) -> Metric:
+    """A metric of the pictures' luma instead of their colors, as deraining is scored (MPRNet, evaluate_PSNR_SSIM.m)."""
+
+    def sums(answer: np.ndarray, question: Question) -> Sums:
+        return metric.sums(luma(answer), replace(question, truth=luma(_truth(question))))
+
+    return replace(metric, name=name, sums=sums)
+
+
+PSNR_LUMA = on_luma(PSNR, "PSNR of luma (dB)")
+SSIM_LUMA = on_luma(SSIM, "SSIM of luma")
 
 
 def distance_metric(name: str, distance: Callable[[np.ndarray, np.ndarray], float]) -> Metric:

@@ -27,7 +27,8 @@ def pck(read: ReadPoints, *, alpha: float, by: str, name: str) -> Metric:
         read: joints of the answer; joints it does not show are wrong.
         alpha: 0.1 on PASCAL3D+ and for PCK@0.1; 0.5 for PCKh on MPII.
         by: "box": the longer side of the figure's box (`question.told["size"]`, pixels; without it that of its visible
-            joints); "head": the head's length (`question.told["head"]`, pixels).
+            joints); "head": the head's length (`question.told["head"]`, pixels); a figure for which it is 0, because
+            it is not known, does not count.
         name: as printed.
     """
     if by not in ("box", "head"):
@@ -37,7 +38,7 @@ def pck(read: ReadPoints, *, alpha: float, by: str, name: str) -> Metric:
         truth = question.payload
         assert isinstance(truth, Keypoints)
         seen = truth.visible[0]
-        if not seen.any():
+        if not seen.any() or (by == "head" and not question.told["head"]):
             return {"right": 0, "joints": 0}
         given = read(answer, question)
         wanted = truth.points[0, seen]

@@ -10,9 +10,11 @@ from openlvm.evaluation.measures.masks import (
     box_iou,
     class_iou,
     episode_iou,
+    filled_box_iou,
     iou_of_boxes,
     largest_box,
     nearer,
+    overlaps,
     semantic_iou,
     white_on_black,
 )
@@ -86,6 +88,24 @@ def test_ignored_pixels_do_not_count():
         assert added(metric, [metric.sums(picture(given), question)]) == 1
 
 
+def test_outlines_are_told_apart_from_what_is_ignored():
+    wanted = np.zeros((4, 4), bool)
+    wanted[:2] = True
+    outlines = np.zeros((4, 4), bool)
+    outlines[3] = True
+    question = Question(truth=picture(wanted), told={"outlines": outlines, "class": "x"})
+    values = {
+        metric.name: added(metric, [metric.sums(picture(wanted | outlines), question)])
+        for metric in overlaps(white_on_black)
+    }
+    assert values == {
+        "IoU, mean of episodes": pytest.approx(8 / 12),
+        "mIoU, accumulated by class": pytest.approx(8 / 12),
+        "IoU, mean of episodes, without outlines": 1,
+        "mIoU, accumulated by class, without outlines": 1,
+    }
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_semantic_iou_equals_torchmetrics(seed):
     from torchmetrics.classification import MulticlassJaccardIndex
@@ -115,3 +135,30 @@ def test_boxes():
     row = metric.sums(picture(moved), Question(truth=picture(mask)))
     assert row["sum"] == pytest.approx(iou_of_boxes((3, 2, 9, 5), (6, 2, 12, 5)))
     assert metric.sums(picture(np.zeros((10, 12))), Question(truth=picture(mask)))["sum"] == 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_largest_box_equals_scipy(seed):
+    """Areas that touch at corners are one, in noise around the share at which they begin to join."""
+    from scipy.ndimage import find_objects, label
+
+    chance = np.random.default_rng(seed)
+    mask = chance.random((40, 50)) < chance.uniform(0.2, 0.6)
+    areas, _ = label(mask, structure=np.ones((3, 3)))
+    rows, columns = find_objects(areas)[int(np.bincount(areas[areas > 0]).argmax()) - 1]
+    assert largest_box(mask) == (columns.start, rows.start, columns.stop, rows.stop)
+
+
+def test_a_filled_box_is_compared_with_the_true_pixels():
+    wanted = np.zeros((10, 12), bool)
+    wanted[2:6, 3:9] = True
+    wanted[2, 3] = wanted[2, 8] = wanted[5, 3] = wanted[5, 8] = False  # corners that shrinking took
+    given = np.zeros((10, 12), bool)
+    given[2, 3] = given[5, 8] = given[3:5, 4:8] = True  # joined at its corners
+    given[8, 0:3] = True
+    metric = filled_box_iou()
+    assert metric.sums(picture(given), Question(truth=picture(wanted)))["sum"] == pytest.approx(20 / 24)
+    assert metric.sums(picture(wanted), Question(truth=picture(wanted)))["sum"] == pytest.approx(20 / 24)
+    assert metric.sums(picture(~wanted), Question(truth=picture(wanted)))["sum"] == pytest.approx(20 / 120)
+    assert box_iou().sums(picture(wanted), Question(truth=picture(wanted)))["sum"] == 1
+    assert metric.sums(picture(np.zeros((10, 12))), Question(truth=picture(wanted)))["sum"] == 0

@@ -13,8 +13,11 @@ from openlvm.evaluation.measures.pictures import (
     MSE,
     MSE_NORMALIZED,
     PSNR,
+    PSNR_LUMA,
     PSNR_OF_MEAN,
     SSIM,
+    SSIM_LUMA,
+    luma,
 )
 
 ALL = (MSE, MSE_NORMALIZED, MAE, PSNR, PSNR_OF_MEAN, SSIM)
@@ -94,3 +97,20 @@ def test_perfect_answers_have_perfect_values():
 def test_answers_of_another_size_are_refused():
     with pytest.raises(ValueError, match="cannot be compared"):
         MSE.sums(np.zeros((4, 4, 3), np.uint8), Question(truth=np.zeros((4, 5, 3), np.uint8)))
+
+
+def test_luma_is_that_of_broadcasts():
+    from skimage.color import rgb2ycbcr
+
+    picture = pairs("random")[0][0]
+    assert (luma(picture) == np.rint(rgb2ycbcr(picture))[..., :1]).all() and luma(picture).shape == picture.shape
+    assert luma(np.full((1, 1, 3), 255, np.uint8)).tolist() == [[[235] * 3]] and not (luma(picture * 0) != 16).any()
+
+
+@pytest.mark.parametrize("kind", ["random", "near", "opposite"])
+def test_luma_metrics_are_those_of_gray_pictures(kind):
+    some = pairs(kind)
+    found = measured(some, (PSNR_LUMA, SSIM_LUMA))
+    gray = measured([(luma(answer), luma(truth)) for answer, truth in some], (PSNR, SSIM))
+    assert found == {"PSNR of luma (dB)": gray["PSNR (dB)"], "SSIM of luma": gray["SSIM"]}
+    assert found["PSNR of luma (dB)"] != measured(some, (PSNR,))["PSNR (dB)"]

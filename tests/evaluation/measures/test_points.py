@@ -46,6 +46,13 @@ def test_a_figure_without_visible_joints_does_not_count():
     assert metric.sums(None, Question(payload=hidden)) == {"right": 0, "joints": 0}
 
 
+def test_a_figure_without_a_known_head_does_not_count():
+    metric = pck(lambda picture, question: figure(np.zeros((17, 2))), alpha=0.5, by="head", name="p")
+    shown = figure(np.zeros((17, 2)))
+    assert metric.sums(None, Question(payload=shown, told={"head": 0.0})) == {"right": 0, "joints": 0}
+    assert metric.sums(None, Question(payload=shown, told={"head": 1.0})) == {"right": 17, "joints": 17}
+
+
 def coco_average_precision(found, truths):
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval

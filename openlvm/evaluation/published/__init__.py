@@ -1,0 +1,1 @@
+"""The published evaluations as suites: one file each, over the official datasets or over packaged data."""

@@ -1,0 +1,1 @@
+"""Folders of evaluations become pages, tables and curves; reads files only."""
