@@ -122,6 +122,16 @@ class KVCache:
         """Count positions as filled; called once a forward, after every layer has written."""
         self.filled += num_positions
 
+    def keep_place(self) -> None:
+        """Keep the place in a tensor from now on, so that every step has the same shapes and can be recorded.
+
+        All our room is looked at then, with weight 0 where nothing is filled; what lies there must be numbers, since
+        0 times NaN is NaN.
+        """
+        self.place = torch.tensor([self.filled], device=self.keys[0].device)
+        for tensor in (*self.keys, *self.values):
+            tensor[:, :, self.filled :] = 0
+
     def rewind(self, filled: int) -> None:
         """Forget our own positions from `filled` on; the next forward writes over them."""
         if not 0 <= filled <= self.filled:

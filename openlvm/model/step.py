@@ -76,7 +76,7 @@ class CapturedStep:
     def __init__(self, decoder: Decoder, cache: KVCache, num_codes: int):
         self.decoder, self.cache, self.num_codes = decoder, cache, num_codes
         self.codes = torch.zeros(cache.rows, dtype=torch.int64, device=cache.keys[0].device)
-        cache.place = torch.tensor([cache.filled], device=self.codes.device)
+        cache.keep_place()
         beside = torch.cuda.Stream(self.codes.device)
         beside.wait_stream(torch.cuda.current_stream(self.codes.device))
         with torch.cuda.stream(beside):  # libraries choose their kernels and memory before the recording

@@ -93,8 +93,10 @@ def test_a_step_that_can_be_recorded_is_the_same_step(shared):
         cache = decoder.new_cache(rows=2, room=12)
         decoder.hidden(codes(2, 5), cache=cache)
         cache = cache.fork(2, room=6) if shared else cache
+        for tensor in (*cache.keys, *cache.values):
+            tensor[:, :, cache.filled :] = torch.nan  # memory as it may be found
         if recorded:
-            cache.place = torch.tensor([cache.filled])
+            cache.keep_place()
         for step in range(4):
             new = torch.arange(cache.rows) + step
             states.append(decoder.hidden(new[:, None], cache=cache))

@@ -1,11 +1,10 @@
-"""Depth, normals and edges equal slow loops over known pixels; codes and choices equal hand computations."""
+"""Depth, normals and edges equal slow loops over known pixels."""
 
 import numpy as np
 import pytest
 
 from openlvm.core.records import Depth, Edges, Normals
-from openlvm.evaluation.harness.questions import Likelihood, Question
-from openlvm.evaluation.measures.codes import ACCURACY, CHOICE, LOSS, PERPLEXITY, PERPLEXITY_OF_MEAN
+from openlvm.evaluation.harness.questions import Question
 from openlvm.evaluation.measures.dense import (
     EDGE_F1,
     NORMAL_ANGLE,
@@ -108,22 +107,3 @@ def test_edges_of_perfect_and_shifted_answers():
     assert added(EDGE_F1, [EDGE_F1.sums(picture, question)]) == 1
     far = draw_edges(Edges(np.roll(strength, 3, axis=(0, 1))))
     assert added(EDGE_F1, [EDGE_F1.sums(far, question)]) < 0.5
-
-
-def test_codes():
-    seen = [Likelihood(np.log([0.5, 0.25]), np.array([True, False])), Likelihood(np.log([0.125]), np.array([True]))]
-    assert added(LOSS, [LOSS.sums(one, None) for one in seen]) == pytest.approx(np.log(64) / 3)
-    assert added(PERPLEXITY_OF_MEAN, [LOSS.sums(one, None) for one in seen]) == pytest.approx(4)
-    assert added(PERPLEXITY, [PERPLEXITY.sums(one, None) for one in seen]) == pytest.approx((np.sqrt(8) + 8) / 2)
-    assert added(ACCURACY, [ACCURACY.sums(one, None) for one in seen]) == pytest.approx(2 / 3)
-
-
-def test_choices_share_ties():
-    question = Question(answer=1)
-    for perplexities, right in (
-        ([3.0, 2.0, 5.0], 1),
-        ([1.0, 2.0, 5.0], 0),
-        ([2.0, 2.0, 5.0], 0.5),
-        ([2.0, 2.0, 2.0], 1 / 3),
-    ):
-        assert CHOICE.sums(np.array(perplexities), question)["right"] == pytest.approx(right)
