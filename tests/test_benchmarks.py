@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HARNESSES = ("loader", "tokenizer", "generation", "scoring", "speculation", "training", "tokenizing", "cluster")
+HARNESSES = ("loader", "tokenizer", "generation", "scoring", "speculation", "training", "tokenizing", "cluster", "serving")
 
 
 @pytest.mark.slow

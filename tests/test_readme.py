@@ -108,3 +108,16 @@ def test_a_paper_recipe_says_its_cost_runs_small_and_is_reported(desk, capsys):
         run(words, capsys)
     assert "lvm-tiny" in (desk / "runs" / "report" / "report.md").read_text()
     assert read_json(desk / "runs" / "llama" / "config.json", "config")["architectures"] == ["LlamaForCausalLM"]
+
+
+def test_datasets_are_listed_and_stores_looked_into(desk, capsys):
+    for words in [*commands("own pictures")[:1], *commands("datasets")]:
+        run(words, capsys)
+    assert (desk / "data" / "clips.jsonl").exists()
+
+
+def test_evaluations_are_run_and_compared(desk, capsys):
+    for words in commands("evaluations"):
+        run(words, capsys)
+    assert (desk / "runs" / "bar2022" / "report.html").exists()
+    assert "mini" in (desk / "runs" / "compared" / "report.md").read_text()

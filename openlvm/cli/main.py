@@ -17,7 +17,7 @@ VERBS = {
         "continue a sequence, answer by analogy, compose tasks, choose, score, a batch of lines",
         "openlvm.cli.prompt",
     ),
-    "evaluate": ("prompt an LVM on held-out pictures and write an honest report", "openlvm.cli.evaluate"),
+    "evaluate": ("ask models the questions of published evaluations; write an honest report", "openlvm.cli.evaluate"),
     "serve": ("answer prompts over HTTP, for programs here or, with a token, elsewhere", "openlvm.cli.serve"),
     "tokenizer": ("train a tokenizer; turn pictures into codes and back", "openlvm.cli.tokenizer"),
     "tokenize": (
@@ -32,7 +32,7 @@ VERBS = {
         "openlvm.cli.convert",
     ),
     "train": ("run a recipe: a named, whole training configuration", "openlvm.cli.train"),
-    "report": ("loss curves and the scaling plot of runs, with their tables", "openlvm.cli.report"),
+    "report": ("training runs as curves and a scaling plot, or evaluations side by side", "openlvm.cli.report"),
     "fit": ("teach an LVM a task from a folder of pairs, and say what it gained and forgot", "openlvm.cli.fit"),
 }
 """Verb -> (one line of help, the module whose `run(argv)` does it)."""

@@ -1,0 +1,67 @@
+"""`openlvm serve`: LVMs over HTTP, for programs on this machine or, with a token, on others."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from openlvm.cli.command import parse
+from openlvm.serving.limits import Limits
+
+TOKEN = "OPENLVM_TOKEN"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve:
+    """Answer prompts over HTTP until Ctrl-C; then finish what runs. How to ask is said at http://HOST:PORT/docs."""
+
+    lvm: tuple[str, ...] = ("mini",)
+    """LVMs to serve, by name or folder; clients call a folder by its last part. The first is the default."""
+    host: str = "127.0.0.1"
+    """Address to listen at. Others than this machine's own need a token, or --open-to-all."""
+    port: int = 8000
+    """0 takes a free one, which is printed."""
+    token: str | None = None
+    """That clients must give; better set OPENLVM_TOKEN, since others on this machine can read a command line."""
+    open_to_all: bool = False
+    """Let whoever reaches the host in without a token."""
+    device: str = "cpu"
+    """Where the weights lie: cpu, cuda."""
+    dtype: Literal["float32", "bfloat16", "int8"] = "float32"
+    """Of the decoder's weights in memory."""
+    limits: Annotated[Limits, tyro.conf.arg(name="")] = field(default_factory=Limits)
+    """What one request, one client and all together may take."""
+
+
+def run(argv: Sequence[str]) -> None:
+    """Parse and run."""
+    options = parse(Serve, argv, "serve")
+    token = options.token or os.environ.get(TOKEN) or None
+    names = names_of(options.lvm)
+
+    from openlvm.serving.server import check_exposure, serve
+
+    check_exposure(options.host, token, open_to_all=options.open_to_all)  # before weights are read
+
+    from openlvm.prompting.lvm import LVM
+
+    lvms = {name: LVM.load(at, device=options.device, dtype=options.dtype) for name, at in names.items()}
+    serve(
+        lvms, host=options.host, port=options.port, token=token, open_to_all=options.open_to_all, limits=options.limits
+    )
+
+
+def names_of(given: Sequence[str]) -> dict[str, str]:
+    """What clients call each LVM: the last part of its place."""
+    names: dict[str, str] = {}
+    for at in given:
+        name = Path(at).name or at
+        if name in names:
+            raise ValueError(f"--lvm: {names[name]} and {at} are both called {name}; rename one of the folders")
+        names[name] = at
+    if not names:
+        raise ValueError("--lvm needs at least one LVM, such as mini")
+    return names
