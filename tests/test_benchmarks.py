@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HARNESSES = ("loader", "tokenizer", "generation", "scoring", "speculation", "training", "tokenizing", "cluster", "serving")
+HARNESSES = (
+    "loader",
+    "tokenizer",
+    "generation",
+    "scoring",
+    "speculation",
+    "training",
+    "tokenizing",
+    "cluster",
+    "serving",
+)
 
 
 @pytest.mark.slow
