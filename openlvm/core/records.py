@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 IMAGE = "image"  # the slot that every record has
+MAX_INSTANCES = 255
+"""Instances of a record that get an id, the largest ones: drawings have 256 colors, one of them for the background."""
 
 JOINTS: dict[str, tuple[str, ...]] = {
     "coco": (

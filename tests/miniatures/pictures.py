@@ -167,7 +167,7 @@ def kitti_scene_flow(at: Path) -> Expected:
     """Both moments of two scenes, disparity, and flow in 1/64 pixel with a corner that is not known."""
     scenes = kitti_stereo(at)["train"]
     for number, (scene, slots) in enumerate(scenes.items()):
-        later = save_png(at / f"training/image_2/{scene}_11.png", picture(number + 5, 12, 40))
+        later = save_png(at / f"training/image_2/{scene}_11.png", picture(number + 50, 12, 40))
         coded = np.full((12, 40, 3), 2**15, np.uint16)
         coded[..., :2] += np.random.default_rng(number).integers(0, 640, (12, 40, 2)).astype(np.uint16)
         coded[..., 2] = 1

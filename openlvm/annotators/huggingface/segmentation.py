@@ -13,7 +13,7 @@ import torch
 from openlvm.annotators.huggingface.classes import Classes, classes_of, read_names, read_share
 from openlvm.annotators.huggingface.network import Network, load_network
 from openlvm.annotators.spec import Spec
-from openlvm.core.records import Payload, Segmentation
+from openlvm.core.records import MAX_INSTANCES, Payload, Segmentation
 
 UNIVERSAL = {name: "AutoModelForUniversalSegmentation" for name in ("mask2former", "maskformer")}
 SEMANTIC = {
@@ -22,8 +22,6 @@ SEMANTIC = {
 }
 THRESHOLD = 0.5
 """Confidence that an instance needs, where none is given."""
-MAX_INSTANCES = 255
-"""Ids that a picture can show; smaller instances than the 255 largest count as background."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

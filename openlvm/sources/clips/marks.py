@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from openlvm.core.images import read_image
-from openlvm.core.records import JOINTS, Flow, Keypoints, Payload, Segmentation
+from openlvm.core.records import JOINTS, MAX_INSTANCES, Flow, Keypoints, Payload, Segmentation
 from openlvm.sources.clips.flow import read_flo_file
 from openlvm.sources.listing import PICTURE_ENDINGS
 from openlvm.sources.matlab import read_mat
-from openlvm.sources.official.planes import MAX_INSTANCES
 from openlvm.sources.pairs import read_plane, read_segmentation_file
 
 VIPSEG_CLASSES = 124  # README of github.com/VIPSeg-Dataset/VIPSeg-Dataset: 0 is void, larger numbers are things

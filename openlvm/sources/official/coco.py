@@ -16,11 +16,20 @@ import numpy as np
 
 from openlvm.core.images import MAX_PIXELS
 from openlvm.core.picking import pick
-from openlvm.core.records import IMAGE, JOINTS, BadRecord, Boxes, Keypoints, Payload, Record, Segmentation
+from openlvm.core.records import (
+    IMAGE,
+    JOINTS,
+    MAX_INSTANCES,
+    BadRecord,
+    Boxes,
+    Keypoints,
+    Payload,
+    Record,
+    Segmentation,
+)
 from openlvm.sources.interface import Part, describe_fields, require_positive, split_into_parts
 from openlvm.sources.listing import natural_order
 from openlvm.sources.official.rle import (
-    MAX_IDS,
     num_pixels,
     painted,
     painted_instances,
@@ -345,7 +354,7 @@ def _planes_of(segments: np.ndarray, listed: Any, known: Annotated) -> dict[str,
         if one.get("iscrowd"):
             continue
         number += int(is_thing := known.is_thing[int(classes[place])])
-        things[place] = number if is_thing and number <= MAX_IDS else 0
+        things[place] = number if is_thing and number <= MAX_INSTANCES else 0
     planes = {"segmentation": classes, "instances": things}
     return {
         slot: Segmentation(table[places].reshape(segments.shape).astype(np.int32)) for slot, table in planes.items()

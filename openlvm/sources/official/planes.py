@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from openlvm.core.images import MAX_PIXELS
-from openlvm.core.records import Disparity, Payload, Segmentation
+from openlvm.core.records import MAX_INSTANCES, Disparity, Payload, Segmentation
 from openlvm.sources.clips.flow import read_kitti_flow_file
 from openlvm.sources.pairs import KINDS, VOID_ID, read_plane
 
-MAX_INSTANCES = 255
-"""Instances of a record that get an id: the palette has 256 colors, background is one."""
 MAX_NUMBER = 65_535
 THING_ID = 1000  # Cityscapes' instanceIds: labelId * 1000 + number for what is counted, the labelId alone for the rest
 

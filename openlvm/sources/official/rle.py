@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 
 from openlvm.core.images import MAX_PIXELS, read_image
-from openlvm.core.records import IMAGE, BadRecord, Record, Segmentation
+from openlvm.core.records import IMAGE, MAX_INSTANCES, BadRecord, Record, Segmentation
 from openlvm.sources.interface import Part, describe_fields, require_positive, split_into_parts
 from openlvm.sources.listing import find_files, folder_of, natural_order
 from openlvm.sources.official.tars import MAX_MEMBER_BYTES, read_tar
 
-MAX_IDS = 255
-"""Instances of a picture that get an id: the palette has 256 colors, background is one."""
 MAX_RUNS = 4_000_000
 """Letters or numbers of one mask; a picture of 2250 x 1500 pixels in stripes of one pixel needs fewer."""
 
@@ -119,9 +117,9 @@ def painted(layers: Sequence[tuple[np.ndarray, int]], size: tuple[int, int]) -> 
 def painted_instances(masks: Sequence[np.ndarray], size: tuple[int, int]) -> Segmentation:
     """Each mask with an id of its own, 1 the largest; smaller ones over larger ones, so that no part hides its whole.
 
-    The largest `MAX_IDS` are kept; what only smaller ones cover is background.
+    The largest `MAX_INSTANCES` are kept; what only smaller ones cover is background.
     """
-    by_size = sorted(masks, key=num_pixels, reverse=True)[:MAX_IDS]
+    by_size = sorted(masks, key=num_pixels, reverse=True)[:MAX_INSTANCES]
     return painted([(runs, name) for name, runs in enumerate(by_size, start=1)], size)
 
 

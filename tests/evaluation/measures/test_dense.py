@@ -107,3 +107,11 @@ def test_edges_of_perfect_and_shifted_answers():
     assert added(EDGE_F1, [EDGE_F1.sums(picture, question)]) == 1
     far = draw_edges(Edges(np.roll(strength, 3, axis=(0, 1))))
     assert added(EDGE_F1, [EDGE_F1.sums(far, question)]) < 0.5
+
+
+def test_normals_within_count_angles_below_eleven_and_a_quarter():
+    degrees = np.radians(np.array([[0.0, 8.0, 10.5, 12.0, 40.0]]))
+    vectors = np.stack([np.sin(degrees), np.zeros_like(degrees), -np.cos(degrees)], axis=-1).astype(np.float32)
+    truth = Normals(np.broadcast_to(np.array([0, 0, -1], np.float32), vectors.shape).copy())
+    sums = NORMAL_WITHIN.sums(draw_normals(Normals(vectors)), Question(payload=truth))
+    assert sums == {"sum": 3, "pixels": 5}

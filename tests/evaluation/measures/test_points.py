@@ -125,3 +125,13 @@ def test_recall_of_one_figure_counts_thresholds_passed():
     assert set(
         oks_recall(lambda picture, question: unseen).sums(None, Question(payload=truth, told={"area": 1.0})).values()
     ) == {0, 1}
+
+
+def test_a_truth_is_matched_once():
+    points = np.random.default_rng(0).uniform(0, 100, (1, 17, 2))
+    others = points + 500
+    truths = [Figures(np.concatenate([points, others]), np.ones((2, 17), bool), areas=np.array([2000.0, 2000.0]))]
+    twice = np.concatenate([points, points, others])
+    found = [Figures(twice, np.ones((3, 17), bool), scores=np.array([0.9, 0.8, 0.7]))]
+    assert average_precision(found, truths) == pytest.approx(coco_average_precision(found, truths))
+    assert 0.5 < average_precision(found, truths) < 1

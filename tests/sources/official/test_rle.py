@@ -99,7 +99,7 @@ def test_instances_are_numbered_by_size_and_small_ones_lie_on_top(monkeypatch):
     ids = rle.painted_instances(runs, SIZE).ids
     assert ids.dtype == np.int32 and ids.flags.c_contiguous
     np.testing.assert_array_equal(ids, np.select([part, whole, other], [3, 1, 2], 0))
-    monkeypatch.setattr(rle, "MAX_IDS", 2)
+    monkeypatch.setattr(rle, "MAX_INSTANCES", 2)
     np.testing.assert_array_equal(rle.painted_instances(runs, SIZE).ids, np.select([whole, other], [1, 2], 0))
 
 
