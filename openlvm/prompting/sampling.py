@@ -4,7 +4,8 @@ A draw is argmax(logits / temperature + Gumbel noise), which is a sample of the 
 function of (seed, prompt, candidate, position, code) alone, so a draw depends on nothing that ran before or beside it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,14 @@ class Sampling:
             raise ValueError(
                 "temperature=0 takes the likeliest code, so top_k and top_p have no effect; leave them out"
             )
+
+    def but(
+        self, *, temperature: float | None = None, top_k: int | None = None, top_p: float | None = None
+    ) -> "Sampling":
+        """The same with what is given; temperature 0 drops what has no effect beside it."""
+        given: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        start = GREEDY if temperature == 0 else self
+        return replace(start, **{name: value for name, value in given.items() if value is not None})
 
 
 GREEDY = Sampling(temperature=0)

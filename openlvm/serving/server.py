@@ -19,7 +19,7 @@ from openlvm.serving.limits import Limits
 
 if TYPE_CHECKING:
     from openlvm.prompting.lvm import LVM
-    from openlvm.serving.http.app import Service
+    from openlvm.serving.service import Service
 
 MAX_HEAD_BYTES = 16_384
 """Of the lines before a body."""
@@ -118,7 +118,8 @@ def _made(
     try:
         import uvicorn
 
-        from openlvm.serving.http.app import Service, application
+        from openlvm.serving.http.app import application
+        from openlvm.serving.service import Service
     except ImportError as error:
         raise ImportError(f"{error}; serving needs more packages: pip install 'openlvm[serve]'") from None
 

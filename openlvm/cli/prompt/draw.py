@@ -50,12 +50,8 @@ def load(options: Common) -> "LVM":
 
 
 def sampling_of(options: Drawing, suggested: "Sampling") -> "Sampling":
-    """How codes are drawn: what the options say, and for the rest what the LVM suggests; greedy needs nothing more."""
-    from openlvm.prompting.sampling import GREEDY
-
-    wanted: dict[str, Any] = {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
-    start = GREEDY if options.temperature == 0 else suggested
-    return replace(start, **{name: value for name, value in wanted.items() if value is not None})
+    """How codes are drawn: what the options say, and for the rest what the LVM suggests."""
+    return suggested.but(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p)
 
 
 def draw(options: Showing) -> Outcome:

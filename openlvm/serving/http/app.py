@@ -2,10 +2,8 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -14,210 +12,85 @@ from fastapi.responses import StreamingResponse as Streaming
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from openlvm.core.picking import pick
 from openlvm.prompting.answers import Answer, Choice
 from openlvm.prompting.lvm import LVM
-from openlvm.prompting.sampling import GREEDY, Sampling
 from openlvm.serving.http import describe, wire
-from openlvm.serving.http.body import Refused, read_body, take_apart, understand
+from openlvm.serving.http.body import Refused, read_body, take_apart
 from openlvm.serving.http.guard import Guard
-from openlvm.serving.http.metrics import Metrics
-from openlvm.serving.http.pictures import TooLarge, png_text
-from openlvm.serving.http.stream import event, events
-from openlvm.serving.limits import Budget, Limits
-from openlvm.serving.work.asked import Job, Way
-from openlvm.serving.work.worker import Worker
-
-THREADS = 2
-"""That decode and encode pictures; each may hold one of the largest size."""
+from openlvm.serving.http.pictures import png_text
+from openlvm.serving.http.stream import KEEP_ALIVE, event
+from openlvm.serving.service import Asking, Service
 
 log = logging.getLogger("openlvm.serving")
 
 
-class Service:
-    """What the routes share: the worker, what is granted and counted, and whether the server is stopping.
-
-    Args:
-        lvms: by the names that clients use; the first is the default.
-    """
-
-    def __init__(self, lvms: Mapping[str, LVM], limits: Limits):
-        self.lvms, self.limits = dict(lvms), limits
-        self.worker = Worker(lvms, max_bytes=limits.max_memory_bytes)
-        self.metrics = Metrics()
-        self.uploads = Budget(int(limits.max_uploads_mb * 2**20))
-        self.requests = Budget(limits.max_requests)
-        self.is_stopping = False
-        self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="openlvm-pictures")
-
-    async def answer(self, verb: str, request: Request) -> Response:
-        """The response to a request; raises Refused where there is none."""
-        if self.is_stopping:
-            raise Refused(503, "the server is stopping", retry_after=10)
-        if not self.requests.take(1):
-            told = f"{self.limits.max_requests} requests are being answered; try again"
-            raise Refused(429, told, retry_after=self.wait_seconds())
-        held = True
+async def _answer(service: Service, verb: str, request: Request) -> Response:
+    """The response to a request; raises Refused where there is none."""
+    service.admit()
+    held = True
+    try:
+        asking = Asking(service)
+        body = await read_body(request, service.limits, service.uploads)
         try:
-            asking = _Asking(self, request.state.id)
-            await asking.understand(verb, request)
-            if getattr(asking.request, "stream", False):
-                held = False
-                return _Stream(asking.streamed(), on_end=lambda: self._let_go(asking.job))
-            return await asking.whole(request)
-        finally:
-            if held:
-                self.requests.give_back(1)
-
-    def _let_go(self, job: Job) -> None:
-        """A stream is over, or its client has left."""
-        job.cancel()
-        self.requests.give_back(1)
-
-    def wait_seconds(self) -> int:
-        """When to try again: as long as an answer takes these days."""
-        return min(30, max(1, round(self.metrics.lately)))
-
-    def gauges(self) -> dict[str, tuple[str, str, float]]:
-        """What is going on now, for metrics."""
-        state = self.worker.state()
-        return {
-            "requests_now": ("gauge", "Requests being uploaded, waiting or answered.", self.requests.taken),
-            "upload_bytes_now": ("gauge", "Bytes of bodies being read or decoded.", self.uploads.taken),
-            "jobs_waiting": ("gauge", "Jobs that are not drawn yet.", state["waiting"]),
-            "rows_drawn_together": ("gauge", "Candidates that are drawn together now.", state["rows"]),
-            "codes_total": ("counter", "Codes drawn.", self.worker.num_codes),
-            "steps_total": ("counter", "Steps in which codes were drawn together.", self.worker.num_steps),
-            "stopping": ("gauge", "1 while the server finishes its work and takes no new one.", self.is_stopping),
-        }
-
-    def close(self) -> None:
-        """End the threads, after the work that was submitted."""
-        self.worker.stop()
-        self.threads.shutdown()
-
-
-class _Asking:
-    """One request on its way."""
-
-    request: Any
-    """A model of wire.py."""
-    job: Job
-
-    def __init__(self, service: Service, number: str):
-        self.service, self.number = service, number
-        self.began, self.changed = time.monotonic(), asyncio.Event()
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
-
-    async def in_threads(self, act: Callable[..., Any], *given: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self.service.threads, act, *given)
-
-    async def understand(self, verb: str, request: Request) -> None:
-        """Read the body, decode its pictures, and hand in a job that fits."""
-        service, limits = self.service, self.service.limits
-        body = await read_body(request, limits, service.uploads)
-        try:
-            upload = await take_apart(verb, request.headers.get("content-type", ""), body, limits)
-            self.request = upload.request
-            try:
-                lvm = self._lvm()
-                asked = await self.in_threads(understand, upload, lvm.bundle.tokenizer.preparation, limits)
-                self.job = Job(self.name, asked, self._way(lvm), on_change=self._call_soon())
-                service.worker.check(self.job)
-            except TooLarge as error:
-                raise Refused(413, str(error)) from None
-            except ValueError as error:
-                raise Refused(422, str(error)) from None
+            upload = await take_apart(verb, request.headers.get("content-type", ""), body, service.limits)
+            await asking.submit(upload)
         finally:
             service.uploads.give_back(len(body))
-        self.began = time.monotonic()
-        self.job.result.add_done_callback(lambda _: self.job.tell())
-        service.worker.submit(self.job)
+        if getattr(asking.request, "stream", False):
+            held = False
+            return _Stream(_streamed(asking, request.state.id), on_end=lambda: _let_go(asking))
+        return await _whole(asking, request)
+    finally:
+        if held:
+            service.requests.give_back(1)
 
-    def _lvm(self) -> LVM:
-        names = list(self.service.lvms)
-        self.name = names[0] if self.request.lvm is None else self.request.lvm
-        return pick(self.service.lvms, self.name, "LVM")
 
-    def _way(self, lvm: LVM) -> Way | None:
-        """How to draw; None for what is measured."""
-        asked = self.request
-        if not hasattr(asked, "num_candidates"):
-            return None
-        most = self.service.limits.max_candidates
-        if asked.num_candidates > most:
-            raise ValueError(f"num_candidates={asked.num_candidates}; this server draws at most {most}")
-        given = {name: getattr(asked, name) for name in ("temperature", "top_k", "top_p")}
-        start: Sampling = GREEDY if asked.temperature == 0 else lvm.sampling
-        sampling = replace(start, **{name: value for name, value in given.items() if value is not None})
-        return Way(sampling=sampling, num_candidates=asked.num_candidates, seed=asked.seed, exact=asked.exact)
+def _let_go(asking: Asking) -> None:
+    """A stream is over, or its client has left."""
+    asking.job.cancel()
+    asking.service.requests.give_back(1)
 
-    def _call_soon(self) -> Callable[[], None]:
-        """Tells this event loop of a change; for the worker's thread."""
-        loop = asyncio.get_running_loop()
 
-        def tell() -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(self.changed.set)
+async def _whole(asking: Asking, request: Request) -> Response:
+    """The answer as one JSON; a client that leaves before it cancels it."""
+    leaving = asyncio.create_task(_left(request))
+    waiting = asyncio.create_task(asking.done())
+    try:
+        await asyncio.wait({leaving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if leaving.done() and not asking.is_done:
+            raise ClientDisconnect
+        return Response((await _told(asking)).model_dump_json(), media_type="application/json")
+    finally:
+        asking.job.cancel()  # has no effect on what is done
+        leaving.cancel()
+        waiting.cancel()
 
-        return tell
 
-    async def whole(self, request: Request) -> Response:
-        """The answer as one JSON; a client that leaves before it cancels it."""
-        leaving = asyncio.create_task(_left(request))
-        waiting = asyncio.create_task(self._done())
-        try:
-            left = self.service.limits.request_seconds - self.seconds
-            await asyncio.wait({leaving, waiting}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if not self.job.result.done():
-                raise ClientDisconnect if leaving.done() else self._late()
-            return Response((await self._told()).model_dump_json(), media_type="application/json")
-        finally:
-            self.job.cancel()  # has no effect on what is done
-            leaving.cancel()
-            waiting.cancel()
+async def _streamed(asking: Asking, number: str) -> AsyncIterator[bytes]:
+    """The events, within the time that is granted; `number` is the request's."""
+    async for made in asking.progress():
+        yield KEEP_ALIVE if made is None else event("progress", asdict(made))
+    try:
+        yield event("answer", (await _told(asking)).model_dump())
+    except Refused as error:
+        yield event("error", {"error": error.error, "id": number})
+    except Exception:
+        log.exception("%s stream failed", number)
+        yield event("error", {"error": f"something broke here; the log has it as {number}", "id": number})
 
-    async def _done(self) -> None:
-        while not self.job.result.done():
-            await self.changed.wait()
-            self.changed.clear()
 
-    def _late(self) -> Refused:
-        told = f"the answer took longer than the {self.service.limits.request_seconds:g} s that this server grants"
-        return Refused(503, told, retry_after=self.service.wait_seconds())
-
-    async def streamed(self) -> AsyncIterator[bytes]:
-        """The events, within the time that is granted."""
-        lvm, num_frames = self.service.lvms[self.name], getattr(self.request, "num_frames", 1)
-        left = self.service.limits.request_seconds - self.seconds
-        async for one in events(self.job, self.changed, lvm.bundle, num_frames, seconds=left):
-            yield one
-        if not self.job.result.done():
-            yield event("error", {"error": self._late().error, "id": self.number})
-            return
-        try:
-            yield event("answer", (await self._told()).model_dump())
-        except Exception:
-            log.exception("%s stream failed", self.number)
-            told = f"something broke here; the log has it as {self.number}"
-            yield event("error", {"error": told, "id": self.number})
-
-    async def _told(self) -> Any:
-        """The answer as a model of wire.py; raises what went wrong."""
-        found = self.job.result.result()
-        self.service.metrics.took(self.seconds)
-        if isinstance(found, Answer):
-            return await self.in_threads(_drawn, self.name, found, self.request.details, self.seconds)
-        if isinstance(found, Choice):
-            free = None if found.context_free is None else list(found.context_free)
-            return wire.Chosen(
-                lvm=self.name, index=found.index, perplexities=list(found.perplexities), context_free=free,
-                seconds=self.seconds,
-            )  # fmt: skip
-        return wire.Scored(lvm=self.name, perplexity=found, seconds=self.seconds)
+async def _told(asking: Asking) -> Any:
+    """The answer as a model of wire.py; raises what went wrong."""
+    found, name = asking.result(), asking.name
+    if isinstance(found, Answer):
+        return await asking.service.in_threads(_drawn, name, found, asking.request.details, asking.seconds)
+    if isinstance(found, Choice):
+        free = None if found.context_free is None else list(found.context_free)
+        return wire.Chosen(
+            lvm=name, index=found.index, perplexities=list(found.perplexities), context_free=free,
+            seconds=asking.seconds,
+        )  # fmt: skip
+    return wire.Scored(lvm=name, perplexity=found, seconds=asking.seconds)
 
 
 def _drawn(name: str, answer: Answer, details: bool, seconds: float) -> wire.Drawn:
@@ -276,7 +149,7 @@ def application(service: Service, *, token: str | None, only_local: bool) -> Any
 
 def _route(service: Service, verb: str) -> Callable[[Request], Any]:
     async def route(request: Request) -> Response:
-        return await service.answer(verb, request)
+        return await _answer(service, verb, request)
 
     return route
 

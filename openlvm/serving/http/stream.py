@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,14 +33,34 @@ def event(name: str, data: Any) -> bytes:
     return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
 
 
-async def events(
+KEEP_ALIVE = b": waiting\n\n"
+"""A comment, which clients skip."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a drawing is."""
+
+    drawn: int
+    """Codes, of all candidates."""
+    total: int
+    frames: list[int]
+    """Number of the frame that each candidate is at."""
+    images: list[str | None]
+    """That frame of each, PNG as base64; None where no row of codes is whole."""
+
+
+async def progress(
     job: Job, changed: asyncio.Event, bundle: Bundle, num_frames: int, *, seconds: float
-) -> AsyncIterator[bytes]:
-    """Progress of a job until it has its result, or the time is over; a client that is slow misses some of it.
+) -> AsyncIterator[Progress | None]:
+    """Progress of a job until it has its result, or the time is over; who listens slowly misses some of it.
 
     Args:
         changed: set whenever the job has more codes or its result.
         seconds: that are left.
+
+    Yields:
+        How far it is; None after `KEEP_ALIVE_SECONDS` without news.
     """
     until = time.monotonic() + seconds
     each = bundle.tokenizer.codes_per_image
@@ -51,7 +72,7 @@ async def events(
         except TimeoutError:
             if time.monotonic() >= until:
                 return
-            yield b": waiting\n\n"
+            yield None
             continue
         changed.clear()
         codes = [list(row) for row in job.codes]
@@ -61,7 +82,7 @@ async def events(
         told = drawn
         frames = [max(0, len(own) - 1) // each for own in codes]
         images = await asyncio.to_thread(pictures_so_far, bundle, codes, frames)
-        yield event("progress", {"drawn": drawn, "total": total, "frames": frames, "images": images})
+        yield Progress(drawn, total, frames, images)
         await asyncio.sleep(SECONDS_BETWEEN)
 
 

@@ -86,7 +86,7 @@ def test_a_failure_is_told_by_its_id_and_traced_in_the_log(server, monkeypatch, 
     async def broken(*_, **__):
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(app.Service, "answer", broken)
+    monkeypatch.setattr(app, "_answer", broken)
     caplog.set_level(logging.ERROR, "openlvm.serving")
     status, _, body = get(server.url, "/v1/score", data=b"{}")
     told = json.loads(body)

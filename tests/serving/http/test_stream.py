@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import json
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import torch
 from openlvm.core.images import read_image
 from openlvm.prompting.sampling import Sampling
 from openlvm.serving.http import stream
-from openlvm.serving.http.stream import NOT_DRAWN, event, events, pictures_so_far
+from openlvm.serving.http.stream import NOT_DRAWN, Progress, event, pictures_so_far, progress
 from openlvm.serving.work.asked import Complete, Job, Way
 
 
@@ -32,10 +31,10 @@ def test_pictures_so_far_show_whole_rows(lvm):
         assert (shown(partial)[8:] == NOT_DRAWN).all()
 
 
-def told(job: Job, changes, bundle, seconds: float = 5) -> list[bytes]:
-    """The events while `changes`, one after the other, happen to a job."""
+def told(job: Job, changes, bundle, seconds: float = 5) -> list[Progress | None]:
+    """What is told while `changes`, one after the other, happen to a job."""
 
-    async def listen() -> list[bytes]:
+    async def listen() -> list[Progress | None]:
         changed, found = asyncio.Event(), []
 
         async def change() -> None:
@@ -45,7 +44,7 @@ def told(job: Job, changes, bundle, seconds: float = 5) -> list[bytes]:
                 await asyncio.sleep(0.05)
 
         changing = asyncio.create_task(change())
-        async for one in events(job, changed, bundle, 2, seconds=seconds):
+        async for one in progress(job, changed, bundle, 2, seconds=seconds):
             found.append(one)
         await changing
         return found
@@ -59,22 +58,22 @@ def job(pictures, monkeypatch):
     return Job("tiny", Complete(images=pictures[:1], num_frames=2), Way(sampling=Sampling(), num_candidates=2))
 
 
-def test_events_tell_progress_until_the_result(lvm, job):
+def test_progress_is_told_until_the_result(lvm, job):
     steps = [
         lambda: [own.extend([1, 2]) for own in job.codes],
         lambda: None,  # nothing new is nothing to tell
         lambda: [own.extend([3, 4, 5, 6]) for own in job.codes],
         lambda: job.result.set_result(None),
     ]
-    found = [json.loads(one.split(b"data: ")[1]) for one in told(job, steps, lvm.bundle)]
-    assert [(one["drawn"], one["total"], one["frames"]) for one in found] == [(4, 16, [0, 0]), (12, 16, [1, 1])]
-    assert all(len(one["images"]) == 2 and all(one["images"]) for one in found)
+    found = told(job, steps, lvm.bundle)
+    assert [(one.drawn, one.total, one.frames) for one in found] == [(4, 16, [0, 0]), (12, 16, [1, 1])]
+    assert all(len(one.images) == 2 and all(one.images) for one in found)
 
 
-def test_events_keep_a_waiting_client_and_end_in_time(lvm, job, monkeypatch):
+def test_waiting_is_told_and_ends_in_time(lvm, job, monkeypatch):
     monkeypatch.setattr(stream, "KEEP_ALIVE_SECONDS", 0.1)
     found = told(job, [], lvm.bundle, seconds=0.35)
-    assert found == [b": waiting\n\n"] * len(found) and 2 <= len(found) <= 3
+    assert found == [None] * len(found) and 2 <= len(found) <= 3
 
 
 def test_an_event_is_one_block_of_lines():
