@@ -17,9 +17,12 @@ from openlvm.prompting.examples import Example
 from openlvm.sentences.render import (
     read_boxes,
     read_depth,
+    read_disparity,
     read_edges,
+    read_flow,
     read_keypoints,
     read_normals,
+    read_openpose,
     read_segmentation,
 )
 
@@ -87,6 +90,23 @@ class Answer:
         """Depth float32 [H, W] between two ends that the picture does not tell (meters, if they are); 0 is unknown."""
         return read_depth(self.images[c, f], near, far).meters
 
+    def disparity(self, least: float = 1.0, most: float = 10.0, c: int = 0, f: int = 0) -> np.ndarray:
+        """Disparity float32 [H, W] between two ends that the picture does not tell (pixels, if they are); 0 is unknown.
+
+        Args:
+            least: at the darkest gray.
+            most: at white, above `least`.
+        """
+        return read_disparity(self.images[c, f], least, most).pixels
+
+    def flow(self, fastest: float = 1.0, c: int = 0, f: int = 0) -> np.ndarray:
+        """Motion to the next frame as (right, down), float32 [H, W, 2]; NaN is unknown.
+
+        Args:
+            fastest: length of the longest motion, pixels, which the picture does not tell; with 1 all are shares of it.
+        """
+        return read_flow(self.images[c, f], fastest).vectors
+
     def normals(self, c: int = 0, f: int = 0) -> np.ndarray:
         """Unit vectors in camera axes, float32 [H, W, 3]; zero is unknown."""
         return read_normals(self.images[c, f]).vectors
@@ -96,8 +116,16 @@ class Answer:
         return read_edges(self.images[c, f]).strength
 
     def keypoints(self, num_joints: int = 17, c: int = 0, f: int = 0) -> Keypoints:
-        """The joints of one person, in pixels."""
+        """The joints of one person drawn as `draw_keypoints` does, in pixels."""
         return read_keypoints(self.images[c, f], num_joints=num_joints)
+
+    def openpose(self, joints: str = "coco", c: int = 0, f: int = 0) -> Keypoints:
+        """The joints of one person drawn in OpenPose's style, in pixels; those that it does not know are invisible.
+
+        Args:
+            joints: the set to answer in, a name in `core.records.JOINTS`.
+        """
+        return read_openpose(self.images[c, f], joints=joints)
 
     def boxes(self, ids: Sequence[int], c: int = 0, f: int = 0) -> Boxes:
         """The boxes of `ids` (1 .. 255), in pixels."""

@@ -7,12 +7,14 @@ The stream is pass after pass over the store; a pass is window after window of p
                 groups; round r holds the r-th group of every label that has one, and consecutive groups of a permuted
                 round make a sentence, so that its labels differ. What is left over is dropped, and counted.
 
-Every pass and window has its own permutations, computed from (seed, pass, window): nothing is shuffled or stored.
+Every pass and window has its own permutations, computed from (seed, pass, window): nothing is shuffled or stored. All
+passes are alike where a window holds the whole store; else where each window begins is counted, pass by pass.
 Letters: M sentences, R records a sentence, E members of a window, L labels of a window.
 """
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 
@@ -24,6 +26,8 @@ from openlvm.store.permutation import Permutation, permute
 
 KEPT_WINDOWS = 4
 """Windows of a component that stay in memory; positions of one chunk of a plan touch two or three."""
+MAX_WINDOWS = 1 << 17
+"""Windows of a component that are laid out, at most: 1.6 s on one core; 7 s of grouped kinds, more if large."""
 _SCAN = 1 << 20  # records looked at together when members are chosen
 
 
@@ -126,7 +130,9 @@ class ComponentOrder:
         num_parts = len(store.part_names)
         self.window_parts = min(window_parts or num_parts, num_parts)
         self.windows_per_pass = -(-num_parts // self.window_parts)
-        self.starts = np.zeros(1, dtype=np.int64)  # first sentence of every window of the passes laid out so far
+        first_records = store.part_records
+        self.part_starts = first_records if self.members is None else np.searchsorted(self.members, first_records)
+        self.starts = np.zeros(1, dtype=np.int64)  # first sentence of every window laid out so far; of all passes alike
         self._windows: OrderedDict[tuple[int, ...], Window | GroupedWindow] = OrderedDict()
 
     @property
@@ -135,25 +141,58 @@ class ComponentOrder:
         return self.store.num_records if self.members is None else len(self.members)
 
     @property
-    def num_passes(self) -> int:
-        """Passes laid out so far."""
-        return (len(self.starts) - 1) // self.windows_per_pass
+    def passes_are_alike(self) -> bool:
+        """A window holds the whole store: every pass is as long as the first, and there is nothing to lay out."""
+        return self.windows_per_pass == 1
 
     @property
     def pass_size(self) -> int:
         """Sentences of the first pass; with windows, groups that straddle them make the passes differ a little."""
-        self.lay_out(1, max_passes=1)
+        if len(self.starts) == 1:
+            self._append_passes([self._sizes_of_pass(0)])
         return int(self.starts[self.windows_per_pass])
 
-    def lay_out(self, num_sentences: int, *, max_passes: int) -> int:
-        """Lay out passes until they hold `num_sentences` or are `max_passes`; the number of sentences they hold."""
-        while self.num_passes < max_passes and self.starts[-1] < num_sentences:
-            sizes = [self._size(parts) for parts in self._parts_of_pass(self.num_passes)]
-            self.starts = np.append(self.starts, self.starts[-1] + np.cumsum(sizes))
-        return int(self.starts[-1])
+    def lay_out(self, num_sentences: int | None, *, max_passes: int) -> int:
+        """Lay out passes until they hold `num_sentences` (None: all of them) or are `max_passes`.
+
+        Returns:
+            sentences they hold.
+
+        Raises:
+            ValueError: that takes more than `MAX_WINDOWS` windows.
+        """
+        size = self.pass_size
+        if self.passes_are_alike:
+            wanted = max_passes if num_sentences is None else -(-num_sentences // max(size, 1))
+            return min(wanted, max_passes) * size
+        most = max(MAX_WINDOWS // self.windows_per_pass, 1)
+        if num_sentences is None and max_passes > most:
+            self._refuse_passes(max_passes, most)
+        sizes: list[np.ndarray] = []
+        first, held = len(self.starts) // self.windows_per_pass, int(self.starts[-1])
+        while first + len(sizes) < max_passes and (num_sentences is None or held < num_sentences):
+            if first + len(sizes) == most:
+                self._refuse_passes(max_passes, most)
+            sizes.append(self._sizes_of_pass(first + len(sizes)))
+            held += int(sizes[-1].sum())
+        self._append_passes(sizes)
+        return held
+
+    def _append_passes(self, sizes: list[np.ndarray]) -> None:
+        grown = np.concatenate([self.starts[-1:], *sizes]).cumsum()
+        self.starts = np.concatenate([self.starts[:-1], grown])
+
+    def _refuse_passes(self, max_passes: int, most: int) -> NoReturn:
+        raise ValueError(
+            f"component {self.name!r}: max_passes={max_passes} over {self.windows_per_pass} windows of "
+            f"{self.window_parts} parts are too many to lay out; {MAX_WINDOWS} windows is the most. Lower max_passes "
+            f"to {most}, or raise window_parts; where all parts are one window, any number of passes will do"
+        )
 
     def passes(self, num_sentences: int) -> float:
         """Passes that the first `num_sentences` sentences mean."""
+        if self.passes_are_alike:
+            return num_sentences / self.pass_size
         ends = self.starts[:: self.windows_per_pass]
         whole = max(int(np.searchsorted(ends, num_sentences, side="right")) - 1, 0)
         if whole + 1 >= len(ends):
@@ -162,17 +201,17 @@ class ComponentOrder:
 
     def windows_until(self, num_sentences: int) -> int:
         """Windows that the first sentences reach into; 1 if a window holds the whole store."""
-        if self.windows_per_pass == 1:
+        if self.passes_are_alike:
             return 1
         return int(np.searchsorted(self.starts, num_sentences, side="left"))
 
     def records(self, numbers: np.ndarray) -> np.ndarray:
         """Records of the sentences `numbers` of the stream: int64 [M] -> int64 [M, R]."""
+        if self.passes_are_alike:
+            turn, local = np.divmod(numbers, self.pass_size)
+            return self._window(self._parts_of_pass(0)[0]).records(local, self._seeds(turn))
         window = np.searchsorted(self.starts, numbers, side="right") - 1  # [M], counted through all passes
-        seeds = derive(np.array([seed_of("window", self.seed, self.name)], dtype=np.uint64), window)
-        local = numbers - self.starts[window]
-        if self.windows_per_pass == 1:
-            return self._window(self._parts_of_pass(0)[0]).records(local, seeds)
+        seeds, local = self._seeds(window), numbers - self.starts[window]
         found = np.empty((len(numbers), records_per_sentence(self.kind)), dtype=np.int64)
         for number in np.unique(window).tolist():
             chosen = np.flatnonzero(window == number)
@@ -181,27 +220,31 @@ class ComponentOrder:
             found[chosen] = self._window(parts).records(local[chosen], seeds[chosen])
         return found
 
+    def _seeds(self, windows: np.ndarray) -> np.ndarray:
+        """Of windows, int64 [M] counted through all passes: uint64 [M]."""
+        return derive(np.array([seed_of("window", self.seed, self.name)], dtype=np.uint64), windows)
+
+    def _order_of_parts(self, pass_number: int) -> np.ndarray:
+        """Parts of the store in the order of a pass, int64 [parts]."""
+        num_parts = len(self.store.part_names)
+        if self.passes_are_alike:
+            return np.arange(num_parts)
+        return Permutation(num_parts, "parts", self.seed, self.name, pass_number)(np.arange(num_parts))
+
     def _parts_of_pass(self, pass_number: int) -> list[tuple[int, ...]]:
         """The windows of a pass, each as its parts; the parts are permuted, then cut."""
-        num_parts = len(self.store.part_names)
-        if self.windows_per_pass == 1:
-            return [tuple(range(num_parts))]
-        order = Permutation(num_parts, "parts", self.seed, self.name, pass_number)(np.arange(num_parts)).tolist()
+        order = self._order_of_parts(pass_number).tolist()
         # sorted: the members of a window are then in the order of the store, whatever the pass
-        cuts = range(0, num_parts, self.window_parts)
+        cuts = range(0, len(order), self.window_parts)
         return [tuple(sorted(order[cut : cut + self.window_parts])) for cut in cuts]
 
-    def _size(self, parts: tuple[int, ...]) -> int:
-        if self.kind.grouped or self.windows_per_pass == 1:
-            return self._window(parts).size
-        spans = [self._span(part) for part in parts]
-        return sum(end - start for start, end in spans) // records_per_sentence(self.kind)
-
-    def _span(self, part: int) -> tuple[int, int]:
-        """Where the members of a part begin and end among all members."""
-        limits = self.store.part_records[part : part + 2]
-        limits = limits if self.members is None else np.searchsorted(self.members, limits)
-        return int(limits[0]), int(limits[1])
+    def _sizes_of_pass(self, pass_number: int) -> np.ndarray:
+        """Sentences of each window of a pass, int64 [windows]."""
+        if self.kind.grouped:
+            return np.array([self._window(parts).size for parts in self._parts_of_pass(pass_number)])
+        order = self._order_of_parts(pass_number)
+        members = np.add.reduceat(np.diff(self.part_starts)[order], np.arange(0, len(order), self.window_parts))
+        return np.asarray(members // records_per_sentence(self.kind))
 
     def _window(self, parts: tuple[int, ...]) -> Window | GroupedWindow:
         if parts not in self._windows:
@@ -213,9 +256,9 @@ class ComponentOrder:
 
     def _make_window(self, parts: tuple[int, ...]) -> Window | GroupedWindow:
         kind, members = self.kind, self.members
-        if members is None and self.windows_per_pass == 1 and not kind.grouped:
+        if members is None and self.passes_are_alike and not kind.grouped:
             return Window(None, self.store.num_records, records_per_sentence(kind))
-        spans = [self._span(part) for part in parts]
+        spans = [self.part_starts[part : part + 2].tolist() for part in parts]
         pieces = [np.arange(*span) if members is None else members[slice(*span)] for span in spans]
         inside = np.concatenate([np.empty(0, dtype=np.int64), *pieces])
         if not kind.grouped:

@@ -21,7 +21,7 @@ from openlvm.sentences.grammar import MAX_IMAGES, ROLES, ImageRef, Kind
 from openlvm.sentences.sentence import compose_many
 from openlvm.store.format import Store, image_numbers
 from openlvm.store.order import ComponentOrder
-from openlvm.store.permutation import permute
+from openlvm.store.permutation import MAX_SIZE, permute
 
 BLOCK = 256
 """Positions read together: 32 MB of codes at 4096 a position; larger blocks are not faster."""
@@ -117,6 +117,11 @@ class Plan:
             num_positions = min(int(capacity / share) for capacity, share in zip(capacities, shares, strict=True))
         if num_positions < 1:
             raise ValueError(f"num_positions={num_positions} must be at least 1; sizes: {self._sizes()}")
+        if num_positions > MAX_SIZE:
+            raise ValueError(
+                f"{num_positions} positions are too many, 2^52 is the most; lower num_positions, or "
+                f"max_passes={self.max_passes} which gives so many"
+            )
         counts = _apportion(num_positions, shares)
         for place, count in enumerate(counts):
             if count == 0:
@@ -152,8 +157,8 @@ class Plan:
     def _capacity(self, place: int, wanted: int | None) -> int:
         """Positions that `max_passes` give a component; lays out only as many passes as `wanted` positions need."""
         per_position = self.sentences_per_position[place]
-        ask = np.iinfo(np.int64).max if wanted is None else wanted * per_position
-        return self.orders[place].lay_out(int(ask), max_passes=self.max_passes) // per_position
+        ask = None if wanted is None else wanted * per_position
+        return self.orders[place].lay_out(ask, max_passes=self.max_passes) // per_position
 
     def _lay_out_chunks(self) -> None:
         reached = [
@@ -161,7 +166,9 @@ class Plan:
             for order, count, per_position in zip(self.orders, self.counts, self.sentences_per_position, strict=True)
         ]
         num_chunks = max(reached)
-        cuts = np.array([[c * count // num_chunks for count in self.counts] for c in range(num_chunks + 1)])
+        whole, rest = np.divmod(np.array(self.counts), num_chunks)  # [I]; c * count itself could pass 64 bits
+        chunk = np.arange(num_chunks + 1)[:, None]
+        cuts = chunk * whole + chunk * rest // num_chunks  # floor(c * count / C)
         self._chunk_firsts = cuts[:-1]  # int64 [C, I]: the first position of each component in each chunk
         self._chunk_ends = np.cumsum(np.diff(cuts, axis=0), axis=1)  # int64 [C, I]: where components end in a chunk
         self._chunk_starts = cuts.sum(axis=1)  # int64 [C + 1]

@@ -5,6 +5,7 @@ step-00001000/
   optimizer.pt             loaded with weights_only=True
   shards/                  in place of both, of a run that is split over ranks (parallel/shards.py)
   state.json               step, next position, world size, global batch, config hash, meters
+  files.json               bytes and SHA-256 of every other file (guards/damage.py)
 
 A folder bears its name only when all of it is on disk; whatever kills a run leaves the checkpoint before.
 """
@@ -24,11 +25,12 @@ from torch import nn
 
 from openlvm.core.files import atomic_folder, read_json, write_json
 from openlvm.core.runs import as_json
+from openlvm.training.guards.damage import GO_BACK, refuse_changed, refuse_damage, write_list
 from openlvm.training.optim import Optimizers
 from openlvm.training.parallel.shards import SHARDS, load_shards
 
-FORMAT_VERSION = 1
-_GO_BACK = "delete that folder, and the run goes on from the checkpoint before"
+FORMAT_VERSION = 2
+STATE = "state.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,28 +69,40 @@ def save_checkpoint(at: Path, modules: Mapping[str, nn.Module], optimizers: Opti
             save_model(module, str(folder / f"{name}.safetensors"))
         torch.save(optimizers.state_dict(), folder / "optimizer.pt")
         write_state(folder, state)
+        write_list(folder, {})
 
 
 def write_state(folder: Path, state: TrainState) -> None:
     """Write state.json into a checkpoint folder."""
-    write_json(folder / "state.json", {"format_version": FORMAT_VERSION, **asdict(state)})
+    write_json(folder / STATE, {"format_version": FORMAT_VERSION, **asdict(state)})
 
 
 def load_state(at: Path) -> TrainState:
     """The state of the checkpoint folder `at`."""
-    fields = read_json(at / "state.json", "training state")
+    try:
+        fields = read_json(at / STATE, "training state")
+    except ValueError as error:
+        raise ValueError(f"{error}; {GO_BACK}") from None
     version = fields.pop("format_version", None)
     if version != FORMAT_VERSION:
-        raise ValueError(f"{at} has checkpoint format {version}; this openlvm reads {FORMAT_VERSION}")
+        raise ValueError(
+            f"{at} has checkpoint format {version}; this openlvm reads {FORMAT_VERSION}. "
+            "Go on with the openlvm that wrote it, or start a run anew"
+        )
+    refuse_changed(at, STATE)
     meters = {name: tuple(pair) for name, pair in fields["meters"].items()}
     return TrainState(**{**fields, "meters": meters, "recent_losses": tuple(fields.get("recent_losses", ()))})
 
 
 def load_weights(at: Path, modules: Mapping[str, nn.Module]) -> None:
-    """Fill the modules, in place, with the weights of the checkpoint folder `at`; every name and shape must match."""
+    """Fill the modules, in place, with the weights of the checkpoint folder `at`; all ranks call this.
+
+    Every name and shape must match, and every file be as it was written.
+    """
     if (at / SHARDS).is_dir():
         load_shards(at, modules, None)
         return
+    refuse_damage(at)
     for name, module in modules.items():
         file_at = at / f"{name}.safetensors"
         if not file_at.exists():
@@ -96,7 +110,7 @@ def load_weights(at: Path, modules: Mapping[str, nn.Module]) -> None:
         try:
             load_model(module, str(file_at))
         except SafetensorError as error:
-            raise ValueError(f"{file_at} is damaged ({error}); {_GO_BACK}") from None
+            raise ValueError(f"{file_at} is damaged ({error}); {GO_BACK}") from None
         except RuntimeError as error:
             raise ValueError(f"{file_at} does not fit the module {name!r}: {error}") from None
 
@@ -109,12 +123,10 @@ def load_checkpoint(at: Path, modules: Mapping[str, nn.Module], optimizers: Opti
         return state
     load_weights(at, modules)
     optimizer_at = at / "optimizer.pt"
-    if not optimizer_at.exists():
-        raise FileNotFoundError(f"checkpoint {at} lacks {optimizer_at.name}; {_GO_BACK}")
     try:
         saved = torch.load(optimizer_at, weights_only=True, map_location="cpu")
     except (RuntimeError, EOFError, UnpicklingError) as error:
         first_line = str(error).splitlines()[0]
-        raise ValueError(f"{optimizer_at} is damaged ({first_line}); {_GO_BACK}") from None
+        raise ValueError(f"{optimizer_at} is damaged ({first_line}); {GO_BACK}") from None
     optimizers.load_state_dict(saved)
     return state

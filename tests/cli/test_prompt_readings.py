@@ -1,14 +1,15 @@
 """What is written beside the pictures: annotations as arrays, confidence, moving pictures, WebP."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 from opinions import with_opinions
 from PIL import Image
 
-from openlvm.cli.prompt.options import Continue
-from openlvm.cli.prompt.readings import write_readings
+from openlvm.cli.prompt.options import Continue, Reading
+from openlvm.cli.prompt.readings import READ, write_readings
 from openlvm.core.images import read_image
 from openlvm.prompting.lvm import LVM
 
@@ -16,9 +17,12 @@ WORDS = {
     "mask": [],
     "classes": ["--ids", 0, 2, 5],
     "depth": ["--depth-range", 2, 10],
+    "disparity": ["--disparity-range", 2, 40],
     "normals": [],
     "edges": [],
+    "flow": ["--fastest", 7],
     "keypoints": [],
+    "openpose": [],
     "boxes": ["--ids", 1, 2],
 }
 
@@ -51,13 +55,21 @@ def array_of(reading, answer, c, f):
             return answer.classes((0, 2, 5), c, f)
         case "depth":
             return answer.depth(2, 10, c, f)
-        case "keypoints":
-            found = answer.keypoints(c=c, f=f)
+        case "disparity":
+            return answer.disparity(2, 40, c, f)
+        case "flow":
+            return answer.flow(7, c, f)
+        case "keypoints" | "openpose":
+            found = getattr(answer, reading)(c=c, f=f)
             return np.concatenate([found.points[0], found.visible[0, :, None]], axis=1)
         case "boxes":
             found = answer.boxes((1, 2), c, f)
             return np.concatenate([found.corners, found.ids[:, None]], axis=1)
     return getattr(answer, reading)(c, f)
+
+
+def test_every_reading_has_its_test():
+    assert set(WORDS) == set(READ) == set(get_args(Reading))
 
 
 @pytest.mark.parametrize("reading", WORDS)
@@ -66,7 +78,7 @@ def test_readings_equal_those_of_the_facade(ask, expected, reading):
     arrays = [np.load(path) for path in result[reading]]
     assert len(arrays) == 4
     for (c, f), array in zip(np.ndindex(2, 2), arrays, strict=True):
-        assert np.array_equal(array, array_of(reading, expected, c, f))
+        assert np.array_equal(array, array_of(reading, expected, c, f), equal_nan=array.dtype.kind == "f")
         drawn = read_image(result[reading][2 * c + f].replace(".npy", ".png"))
         assert drawn.shape == expected.images[c, f].shape
 

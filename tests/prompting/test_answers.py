@@ -7,15 +7,20 @@ import pytest
 from PIL import Image
 
 from openlvm.core.images import read_image
-from openlvm.core.records import Boxes, Depth, Edges, Keypoints, Normals, Segmentation
+from openlvm.core.records import JOINTS, Boxes, Depth, Disparity, Edges, Flow, Keypoints, Normals, Segmentation
 from openlvm.prompting.answers import Answer
 from openlvm.sentences.render import (
+    disparity_range,
     draw_boxes,
     draw_depth,
+    draw_disparity,
     draw_edges,
+    draw_flow,
     draw_keypoints,
     draw_normals,
+    draw_openpose,
     draw_segmentation,
+    flow_range,
 )
 
 SIDE = 32
@@ -38,6 +43,10 @@ def test_dense_readings_roundtrip_what_was_drawn():
     mask = answer_with(binary).mask(1, 1)
     assert mask.dtype == bool and np.array_equal(mask, ids > 0)
     assert not answer_with(binary).mask().any()  # candidate 0 is black
+    pixels = np.linspace(3, 40, SIDE * SIDE, dtype=np.float32).reshape(SIDE, SIDE)
+    pixels[0, :4] = 0  # unknown
+    read = answer_with(draw_disparity(Disparity(pixels))).disparity(*disparity_range(Disparity(pixels)), 1, 1)
+    assert read.dtype == np.float32 and np.allclose(read, pixels, atol=37 / 255) and not read[0, :4].any()
     meters = np.linspace(2, 6, SIDE * SIDE, dtype=np.float32).reshape(SIDE, SIDE)
     assert np.allclose(answer_with(draw_depth(Depth(meters))).depth(2, 6, 1, 1), meters, atol=0.02)
     vectors = np.zeros((SIDE, SIDE, 3), dtype=np.float32)
@@ -45,6 +54,35 @@ def test_dense_readings_roundtrip_what_was_drawn():
     assert np.allclose(answer_with(draw_normals(Normals(vectors))).normals(1, 1), vectors, atol=0.01)
     strength = (ids == 2).astype(np.float32)
     assert np.array_equal(answer_with(draw_edges(Edges(strength))).edges(1, 1), strength)
+
+
+def test_flow_roundtrips_in_pixels_and_in_shares():
+    vectors = np.random.default_rng(0).uniform(-6, 6, (SIDE, SIDE, 2)).astype(np.float32)
+    vectors[:4, :4] = np.nan
+    fastest = flow_range(Flow(vectors))
+    answer = answer_with(draw_flow(Flow(vectors)))
+    read = answer.flow(fastest, 1, 1)
+    assert read.dtype == np.float32 and np.array_equal(np.isnan(read), np.isnan(vectors))
+    assert np.nanmax(np.abs(read - vectors)) < 0.01 * fastest
+    assert np.nanmax(np.linalg.norm(answer.flow(c=1, f=1), axis=-1)) == pytest.approx(1, abs=0.01)
+    assert np.isnan(answer.flow()).all()  # candidate 0 is black
+
+
+def test_openpose_roundtrips_what_was_drawn():
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(np.arange(5), np.arange(4)), axis=-1).reshape(-1, 2)[:17] * 48 + 24
+    points = (grid + rng.uniform(-8, 8, (17, 2)))[None].astype(np.float32)
+    visible = np.ones((1, 17), dtype=bool)
+    visible[0, 9] = False  # left wrist
+    drawn = draw_openpose(Keypoints(points, visible, (256, 256)))
+    found = answer_with(drawn).openpose("coco", 1, 1)
+    assert found.joints == "coco" and found.size == (256, 256) and np.array_equal(found.visible, visible)
+    assert np.abs(found.points - points)[visible].max() < 2
+    lsp = answer_with(drawn).openpose("lsp", 1, 1)
+    ankle = [JOINTS[name].index("left_ankle") for name in ("lsp", "coco")]
+    assert np.abs(lsp.points[0, ankle[0]] - points[0, ankle[1]]).max() < 2
+    with pytest.raises(ValueError, match="set of joints.*coco"):
+        answer_with(drawn).openpose("cocoa")
 
 
 def test_points_and_boxes_roundtrip_what_was_drawn():

@@ -12,6 +12,7 @@ from fakes import FakeTokenizer, Shape, StoreMaker, number_of
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+import openlvm.store.order as order_of_components
 from openlvm.core.ranks import Ranks
 from openlvm.sentences.grammar import ROLES, Category, ClipPairs, FreeForm, Pairs, Sequence, Single, Views
 from openlvm.store.plan import Component, Plan
@@ -103,9 +104,10 @@ def test_every_sentence_of_a_pass_appears_once_in_it(world, kind, window, passes
         assert max(seen.values()) <= passes
         planned = plan.num_positions * per_position
         assert sum(seen.values()) == planned * kind.chunks * kind.records_per_chunk
-        sentences = order.records(np.arange(order.starts[-1]))
-        for turn in range(order.num_passes):
-            ends = order.starts[:: order.windows_per_pass]
+        alike = np.arange(passes + 1) * order.pass_size
+        ends = alike if order.passes_are_alike else order.starts[:: order.windows_per_pass]
+        sentences = order.records(np.arange(ends[-1]))
+        for turn in range(passes):
             of_pass = sentences[ends[turn] : ends[turn + 1]].ravel()
             assert len(set(of_pass.tolist())) == len(of_pass)
             if not kind.grouped:
@@ -225,6 +227,33 @@ def test_plan_rejects_more_passes_than_asked_for(make_store):
     ):
         Plan([Component(store, Single(), name="s")], num_positions=5)
     assert Plan([Component(store, Single(), name="s")], num_positions=5, max_passes=2).counts == [5]
+
+
+@pytest.mark.parametrize("kind", [Single(), Category(classes=2, per_class=2)])
+def test_any_number_of_passes_costs_nothing(make_store, kind):
+    """All passes over a whole store are alike: they are counted, not laid out, and seen in the same order."""
+    store = make_store([[Shape(label="ab"[i % 2]) for i in range(32)] for _ in range(3)])
+    few, many = (Plan([Component(store, kind, 1)], num_positions=12, max_passes=n) for n in (3, 10**6))
+    assert seen_by(many, range(12)) == seen_by(few, range(12)) and many.report() == few.report()
+    whole = Plan([Component(store, kind)], max_passes=10**6)
+    assert whole.counts == [10**6 * whole.orders[0].pass_size // whole.sentences_per_position[0]]
+    assert len(whole.batch([0, whole.num_positions - 1])) == 2 and len(whole.orders[0].starts) == 2
+    with pytest.raises(ValueError, match=r"too many, 2\^52 is the most; lower num_positions, or max_passes"):
+        Plan([Component(store, kind)], max_passes=10**15)
+
+
+def test_plan_rejects_more_windows_than_can_be_laid_out(make_store, monkeypatch):
+    store = make_store([[Shape() for _ in range(16 + i)] for i in range(4)])
+    one_line = "max_passes={} over 2 windows of 2 parts .* {} windows is the most. Lower max_passes to {}, or"
+    with pytest.raises(ValueError, match=one_line.format(10**6, 2**17, 2**16)):
+        Plan([Component(store, Single())], max_passes=10**6, window_parts=2)
+    monkeypatch.setattr(order_of_components, "MAX_WINDOWS", 8)
+    few, many = (
+        Plan([Component(store, Single(), 1)], max_passes=n, window_parts=2, num_positions=12) for n in (4, 10**6)
+    )
+    assert seen_by(many, range(12)) == seen_by(few, range(12))
+    with pytest.raises(ValueError, match=one_line.format(10**6, 8, 4)):
+        Plan([Component(store, Single(), 1)], max_passes=10**6, window_parts=2, num_positions=100)
 
 
 def test_plan_rejects_clips_shorter_than_the_sentence(make_store):

@@ -9,6 +9,7 @@ from torch import nn
 
 from openlvm.training.checkpoint import TrainState, hash_config, load_checkpoint, load_state, save_checkpoint
 from openlvm.training.config import OptimConfig
+from openlvm.training.guards.damage import write_list
 from openlvm.training.optim import make_optimizer
 
 STATE = TrainState(
@@ -58,7 +59,7 @@ def test_checkpoint_rejects_what_does_not_fit(tmp_path: Path):
         load_checkpoint(at, {"net": nn.Linear(2, 2)}, optimizers)
     state = json.loads((at / "state.json").read_text())
     (at / "state.json").write_text(json.dumps(state | {"format_version": 9}))
-    with pytest.raises(ValueError, match="checkpoint format 9; this openlvm reads 1"):
+    with pytest.raises(ValueError, match="checkpoint format 9; this openlvm reads 2. Go on with"):
         load_state(at)
 
 
@@ -69,11 +70,16 @@ def test_checkpoint_rejects_damage(tmp_path: Path):
     for name in ("optimizer.pt", "net.safetensors"):
         whole = (at / name).read_bytes()
         (at / name).write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(ValueError, match=rf"{name} is damaged .*delete that folder, and the run goes on"):
+        cut = rf"{name} is damaged: {len(whole) // 2} bytes, written were {len(whole)}; delete that folder, and the run"
+        with pytest.raises(ValueError, match=cut):
+            load_checkpoint(at, {"net": net}, optimizers)
+        write_list(at, {})  # as if it had been written so
+        with pytest.raises(ValueError, match=rf"{name} is damaged \(.*delete that folder, and the run goes on"):
             load_checkpoint(at, {"net": net}, optimizers)
         (at / name).write_bytes(whole)
+        write_list(at, {})
     (at / "optimizer.pt").unlink()
-    with pytest.raises(FileNotFoundError, match=r"lacks optimizer\.pt; delete that folder"):
+    with pytest.raises(FileNotFoundError, match=r"lacks optimizer\.pt; copy it there, or delete that folder"):
         load_checkpoint(at, {"net": net}, optimizers)
 
 

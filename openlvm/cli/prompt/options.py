@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-Reading = Literal["mask", "classes", "depth", "normals", "edges", "keypoints", "boxes"]
+Reading = Literal["mask", "classes", "depth", "disparity", "normals", "edges", "flow", "keypoints", "openpose", "boxes"]
 WITH_IDS = ("classes", "boxes")  # readings that need to know which ids may be answered
+RANGES = {"depth_range": "depth", "disparity_range": "disparity", "fastest": "flow"}  # option -> reading it belongs to
 
 
 def _refuse(when: object, message: str) -> None:
@@ -62,6 +63,10 @@ class Showing(Drawing):
     """Ids that classes or boxes may have, as in OpenLVM's palette; 1 alone (white) for boxes by default."""
     depth_range: tuple[float, float] = (1.0, 10.0)
     """Depth at white and at the darkest gray, meters if you know them."""
+    disparity_range: tuple[float, float] = (1.0, 10.0)
+    """Disparity at the darkest gray and at white, pixels if you know them."""
+    fastest: float = 1.0
+    """Of flow: the longest motion, pixels if you know it; by default motions are shares of it."""
     confidence: bool = False
     """Write how sure the model was at each place, 0..1, as an array and as a picture."""
     exact: bool = False
@@ -78,12 +83,19 @@ class Showing(Drawing):
         )
         _refuse(self.read == "classes" and not self.ids, "--read classes needs its ids, such as --ids 0 1 2")
         _refuse(self.ids and self.read not in WITH_IDS, f"--ids need --read {' or '.join(WITH_IDS)}")
-        is_unread = self.depth_range != (1.0, 10.0) and self.read != "depth"
-        _refuse(is_unread, "--depth-range needs --read depth")
+        for field, reading in RANGES.items():
+            is_unread = getattr(self, field) != getattr(Showing, field) and self.read != reading
+            _refuse(is_unread, f"--{field.replace('_', '-')} needs --read {reading}")
         near, far = self.depth_range
         _refuse(
             not 0 <= near < far, f"--depth-range {near:g} {far:g} must be two distances, 0 or more, the near one first"
         )
+        least, most = self.disparity_range
+        _refuse(
+            not 0 <= least < most,
+            f"--disparity-range {least:g} {most:g} must be two disparities, 0 or more, the least first",
+        )
+        _refuse(not self.fastest > 0, f"--fastest {self.fastest:g} must be a length above 0, in pixels")
 
 
 @dataclass(frozen=True, kw_only=True)

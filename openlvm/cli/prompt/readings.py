@@ -10,8 +10,18 @@ from PIL import Image
 from openlvm.cli.prompt.options import Reading, Showing
 from openlvm.core.files import atomic_write
 from openlvm.core.images import write_image
-from openlvm.core.records import Boxes, Depth, Edges, Keypoints, Normals, Segmentation
-from openlvm.sentences.render import draw_boxes, draw_depth, draw_edges, draw_keypoints, draw_normals, draw_segmentation
+from openlvm.core.records import Boxes, Depth, Disparity, Edges, Flow, Keypoints, Normals, Segmentation
+from openlvm.sentences.render import (
+    draw_boxes,
+    draw_depth,
+    draw_disparity,
+    draw_edges,
+    draw_flow,
+    draw_keypoints,
+    draw_normals,
+    draw_openpose,
+    draw_segmentation,
+)
 
 if TYPE_CHECKING:
     from openlvm.prompting.answers import Answer
@@ -67,6 +77,16 @@ def _depth(answer: "Answer", options: Showing, c: int, f: int) -> Read:
     return answer.depth(*options.depth_range, c, f), drawn
 
 
+def _disparity(answer: "Answer", options: Showing, c: int, f: int) -> Read:
+    drawn = draw_disparity(Disparity(answer.disparity(1.0, 2.0, c, f)))  # as with depth
+    return answer.disparity(*options.disparity_range, c, f), drawn
+
+
+def _flow(answer: "Answer", options: Showing, c: int, f: int) -> Read:
+    vectors = answer.flow(options.fastest, c, f)
+    return vectors, draw_flow(Flow(vectors))
+
+
 def _normals(answer: "Answer", options: Showing, c: int, f: int) -> Read:
     vectors = answer.normals(c, f)
     return vectors, draw_normals(Normals(vectors))
@@ -78,10 +98,18 @@ def _edges(answer: "Answer", options: Showing, c: int, f: int) -> Read:
 
 
 def _keypoints(answer: "Answer", options: Showing, c: int, f: int) -> Read:
+    found = answer.keypoints(c=c, f=f)
+    return _joints(found), draw_keypoints(found)
+
+
+def _openpose(answer: "Answer", options: Showing, c: int, f: int) -> Read:
+    found = answer.openpose(c=c, f=f)
+    return _joints(found), draw_openpose(found)
+
+
+def _joints(found: Keypoints) -> np.ndarray:
     """float32 [J, 3]: x, y in pixels, and 1 where the joint is seen."""
-    found: Keypoints = answer.keypoints(c=c, f=f)
-    joints = np.concatenate([found.points[0], found.visible[0, :, None]], axis=1).astype(np.float32)
-    return joints, draw_keypoints(found)
+    return np.concatenate([found.points[0], found.visible[0, :, None]], axis=1).astype(np.float32)
 
 
 def _boxes(answer: "Answer", options: Showing, c: int, f: int) -> Read:
@@ -99,9 +127,12 @@ READ: dict[Reading, Callable[["Answer", Showing, int, int], Read]] = {
     "mask": _mask,
     "classes": _classes,
     "depth": _depth,
+    "disparity": _disparity,
     "normals": _normals,
     "edges": _edges,
+    "flow": _flow,
     "keypoints": _keypoints,
+    "openpose": _openpose,
     "boxes": _boxes,
 }
 """Name of a reading -> what it gives."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from openlvm.core.picking import pick
 from openlvm.core.records import JOINTS, Keypoints
 from openlvm.sentences.annotations.canvas import LEAST_RADIUS, LINE, canvas, ellipse, stroke
 from openlvm.sentences.palettes import (
@@ -100,7 +101,7 @@ def read_openpose(image: np.ndarray, *, joints: str = "coco") -> Keypoints:
     nearest = nearest_color(image, np.vstack([colors, limbs, np.zeros((1, 3))]))
     radius = max(OPENPOSE_RADIUS * min(image.shape[:2]), LEAST_RADIUS)
     found, seen = _discs(nearest, len(OPENPOSE_JOINTS), radius)
-    names = JOINTS[joints]
+    names = pick(JOINTS, joints, "set of joints")
     points = np.zeros((1, len(names), 2), dtype=np.float32)
     visible = np.zeros((1, len(names)), dtype=bool)
     for joint, name in enumerate(names):

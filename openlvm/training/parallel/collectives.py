@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -90,6 +91,20 @@ def max_over_ranks(number: int, device: torch.device) -> int:
     held = torch.tensor(number, device=device)
     dist.all_reduce(held, op=dist.ReduceOp.MAX)
     return int(held)
+
+
+def gathered(values: list[Any], group: dist.ProcessGroup | None = None) -> list[Any]:
+    """Every rank's list, joined in the order of the ranks; the list itself on a single rank.
+
+    Args:
+        values: of anything that can be pickled; any length.
+        group: ranks that call this; None is all of them.
+    """
+    if not dist.is_initialized():
+        return values
+    lists: list[Any] = [None] * dist.get_world_size(group)
+    dist.all_gather_object(lists, values, group)
+    return [value for one in lists for value in one]
 
 
 def sum_gradients(params: Iterable[Tensor]) -> None:

@@ -3,11 +3,10 @@
 step-00001000/
   shards/.metadata      where each piece of each tensor lies; a pickle, of which only DCP's own classes are read
   shards/__<rank>_*.distcp
-  files.json            bytes of each of these files
-  state.json            as of every checkpoint
+  files.json, state.json   as of every checkpoint
 
-All ranks write into one folder that all can see (a shared file system), under a temporary name. Rank 0 gives it its
-name when the last file of the last rank is on disk.
+All ranks write into one folder that all can see (a shared file system), under a temporary name, and each digests what
+it wrote. Rank 0 gives the folder its name when the last file of the last rank is on disk.
 """
 
 import copy
@@ -26,12 +25,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from openlvm.core.files import TEMPORARY, read_json, sync_folder, write_json
+from openlvm.core.files import TEMPORARY, sync_folder
+from openlvm.training.guards.damage import GO_BACK, digests_of, files_of, refuse_damage, share_of, write_list
 from openlvm.training.optim import Optimizers
+from openlvm.training.parallel.collectives import gathered
 
 Module = TypeVar("Module", bound=nn.Module)
 SHARDS = "shards"
-_GO_BACK = "delete that checkpoint, and the run goes on from the one before"
 _TRUSTED = {  # what DCP's .metadata is made of
     *(("torch.distributed.checkpoint.metadata", name) for name in (
         "Metadata", "MetadataIndex", "TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata",
@@ -105,11 +105,12 @@ class ShardWriter:
             self.pending = _then(written, lambda: self._publish(temporary, at, finish))
 
     def _publish(self, temporary: Path, at: Path, finish: Callable[[Path], None]) -> None:
-        if not self.is_main:  # DCP ends on rank 0 only when every rank has written
+        """All ranks call this; DCP ends only when every rank has written, and files are on disk."""
+        digests = gathered(list(digests_of(temporary, share_of(files_of(temporary))).items()), self.group)
+        if not self.is_main:
             return
-        sizes = {file.name: file.stat().st_size for file in sorted((temporary / SHARDS).iterdir())}
-        write_json(temporary / "files.json", sizes)
         finish(temporary)
+        write_list(temporary, dict(digests))
         sync_folder(temporary / SHARDS)
         sync_folder(temporary)
         os.replace(temporary, at)
@@ -154,7 +155,7 @@ def load_shards(at: Path, modules: Mapping[str, nn.Module], optimizers: Optimize
     """
     import torch.distributed.checkpoint as dcp
 
-    _refuse_damage(at)
+    refuse_damage(at)
     found = _read_metadata(at / SHARDS / ".metadata").state_dict_metadata
     tensors = tensors_of(modules, None)
     _refuse_another_size(at, tensors, found)
@@ -165,7 +166,7 @@ def load_shards(at: Path, modules: Mapping[str, nn.Module], optimizers: Optimize
             dcp.load(tensors, storage_reader=_reader(at / SHARDS))
     except dcp.api.CheckpointException as error:
         first = next(iter(error.failures.values()))[0]
-        raise ValueError(f"{at / SHARDS} is damaged ({str(first).splitlines()[0]}); {_GO_BACK}") from None
+        raise ValueError(f"{at / SHARDS} is damaged ({str(first).splitlines()[0]}); {GO_BACK}") from None
     for name, module in modules.items():  # in place already; scalars that DCP replaced are put back
         own = dict(_state(module))
         for key, value in own.items():
@@ -191,15 +192,6 @@ def filled(empty: Module, at: Path, name: str) -> Module:
     empty._apply(lambda tensor: torch.empty_like(tensor, device="cpu") if tensor.is_meta else tensor)
     load_shards(at, {name: empty}, None)
     return empty
-
-
-def _refuse_damage(at: Path) -> None:
-    for name, size in read_json(at / "files.json", "list of a checkpoint's files").items():
-        file = at / SHARDS / name
-        if not file.is_file():
-            raise FileNotFoundError(f"checkpoint {at} lacks {SHARDS}/{name}; copy it there, or {_GO_BACK}")
-        if file.stat().st_size != size:
-            raise ValueError(f"{file} is damaged: {file.stat().st_size} bytes, written were {size}; {_GO_BACK}")
 
 
 def _refuse_another_size(at: Path, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
@@ -261,7 +253,7 @@ def _read_metadata(at: Path) -> Any:
     try:
         return _Unpickler(io.BytesIO(at.read_bytes())).load()
     except (pickle.UnpicklingError, EOFError, AttributeError, ImportError) as error:
-        raise ValueError(f"{at} is damaged or no part of a checkpoint ({error}); {_GO_BACK}") from None
+        raise ValueError(f"{at} is damaged or no part of a checkpoint ({error}); {GO_BACK}") from None
 
 
 def _reader(at: Path) -> Any:

@@ -1,6 +1,7 @@
-"""Makes `training_toys`, and the small decoder of tests/training/decoder, importable for the tests in this folder."""
+"""Makes `training_toys`, `split_runs` and the small decoder of tests/training/decoder importable for these tests."""
 
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "decoder")]
+TRAINING = Path(__file__).parents[1]
+sys.path[:0] = [str(TRAINING), str(TRAINING / "parallel"), str(TRAINING / "decoder")]

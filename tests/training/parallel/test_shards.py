@@ -13,6 +13,7 @@ from split_runs import train_small
 from openlvm.core.runs import RunFolder, read_metrics
 from openlvm.training.checkpoint import TrainState, load_checkpoint, load_state, load_weights, write_state
 from openlvm.training.config import OptimConfig
+from openlvm.training.guards.damage import write_list
 from openlvm.training.optim import make_optimizer
 from openlvm.training.parallel.shards import ShardWriter, filled, tensors_of, without_weights
 
@@ -90,7 +91,8 @@ def test_shards_reject_damage(saved):
     with pytest.raises(ValueError, match=rf"distcp is damaged: {len(whole) - 10} bytes, written were {len(whole)}"):
         load(saved)
     shard.write_bytes(os.urandom(len(whole)))
-    with pytest.raises(ValueError, match=r"shards is damaged \(.*delete that checkpoint, and the run goes on"):
+    write_list(saved, {})  # as if it had been written so
+    with pytest.raises(ValueError, match=r"shards is damaged \(.*delete that folder, and the run goes on"):
         load(saved)
     shard.unlink()
     with pytest.raises(FileNotFoundError, match=rf"lacks shards/{re.escape(shard.name)}; copy it there"):
@@ -119,6 +121,9 @@ def test_metadata_that_names_code_is_not_run(saved, tmp_path, monkeypatch):
     metadata = saved / "shards/.metadata"
     harm = pickle.dumps(Harm()).ljust(metadata.stat().st_size, b".")
     metadata.write_bytes(harm[: metadata.stat().st_size])
+    with pytest.raises(ValueError, match=r"metadata is damaged: its SHA-256"):
+        load(saved)
+    write_list(saved, {})  # by whoever wrote the harm
     with pytest.raises(ValueError, match=r"no part of a checkpoint \(it names posix.mkdir"):
         load(saved)
     assert not Path("harm-was-done").exists()
