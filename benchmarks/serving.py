@@ -360,7 +360,7 @@ def hostile(server: Any, lvm: Any, pairs: list[Any], queries: list[Any], count: 
     from openlvm.serving.client import Client, _file
 
     files = [*(_file(query) for query in queries[:3]), _file(np.zeros((8, 8, 3), np.uint8))]
-    todo = list(attacks(count, files))
+    todo = attacks(count, files)  # made as they are sent: all at once they are half a gigabyte of this process
     found: Counter[str] = Counter()
     longest: Counter[str] = Counter()
     lock = threading.Lock()
@@ -368,9 +368,10 @@ def hostile(server: Any, lvm: Any, pairs: list[Any], queries: list[Any], count: 
     def attack() -> None:
         while True:
             with lock:
-                if not todo:
-                    return
-                name, sent, then = todo.pop()
+                one = next(todo, None)
+            if one is None:
+                return
+            name, sent, then = one
             status, seconds = attacked(server.url, sent, then)
             with lock:
                 found[f"{name} {status}"] += 1

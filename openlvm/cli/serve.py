@@ -1,6 +1,8 @@
-"""`openlvm serve`: LVMs over HTTP, for programs on this machine or, with a token, on others."""
+"""`openlvm serve`: a page for people and an API for programs, on this machine or, with a token, on others."""
 
+import importlib.util
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +18,10 @@ TOKEN = "OPENLVM_TOKEN"
 
 @dataclass(frozen=True, kw_only=True)
 class Serve:
-    """Answer prompts over HTTP until Ctrl-C; then finish what runs. How to ask is said at http://HOST:PORT/docs."""
+    """Answer prompts until Ctrl-C; then finish what runs.
+
+    http://HOST:PORT is a page to prompt with pictures (extra `ui`); http://HOST:PORT/docs says how programs ask.
+    """
 
     lvm: tuple[str, ...] = ("mini",)
     """LVMs to serve, by name or folder; clients call a folder by its last part. The first is the default."""
@@ -28,6 +33,8 @@ class Serve:
     """That clients must give; better set OPENLVM_TOKEN, since others on this machine can read a command line."""
     open_to_all: bool = False
     """Let whoever reaches the host in without a token."""
+    api_only: bool = False
+    """Without the page."""
     device: str = "cpu"
     """Where the weights lie: cpu, cuda."""
     dtype: Literal["float32", "bfloat16", "int8"] = "float32"
@@ -50,8 +57,17 @@ def run(argv: Sequence[str]) -> None:
 
     lvms = {name: LVM.load(at, device=options.device, dtype=options.dtype) for name, at in names.items()}
     serve(
-        lvms, host=options.host, port=options.port, token=token, open_to_all=options.open_to_all, limits=options.limits
-    )
+        lvms, host=options.host, port=options.port, token=token, open_to_all=options.open_to_all, limits=options.limits,
+        has_page=not options.api_only and _can_show_page(),
+    )  # fmt: skip
+
+
+def _can_show_page() -> bool:
+    """Whether Gradio is installed; says how to get it if not."""
+    if importlib.util.find_spec("gradio") is not None:
+        return True
+    print("no page, only the API: the page needs pip install 'openlvm[ui]'", file=sys.stderr)
+    return False
 
 
 def names_of(given: Sequence[str]) -> dict[str, str]:

@@ -136,6 +136,15 @@ def _draw_guessing(
         made.put(numbers, drawn)
 
 
+def row_length_of(bundle: Bundle) -> int:
+    """Codes in a row of a picture; refuses pictures that cannot be drawn ahead."""
+    num_each = bundle.tokenizer.codes_per_image
+    side = math.isqrt(num_each)
+    if side * side != num_each:
+        raise ValueError(f"pictures of {num_each} codes are no squares of codes, so they have no rows; leave out ahead")
+    return side
+
+
 def _draw_diagonally(
     bundle: Bundle,
     number: int,
@@ -146,10 +155,6 @@ def _draw_diagonally(
     made: Continuations,
 ) -> None:
     """The candidates of one prompt, together."""
-    num_each = bundle.tokenizer.codes_per_image
-    side = math.isqrt(num_each)
-    if side * side != num_each:
-        raise ValueError(f"pictures of {num_each} codes are no squares of codes, so they have no rows; leave out ahead")
     assert how.ahead is not None
     numbers = [(number, candidate) for candidate in range(how.num_candidates)]
     fork = cache.fork(how.num_candidates, room=1)
@@ -157,17 +162,22 @@ def _draw_diagonally(
         drawn = diagonal(
             bundle.decoder, logits.repeat(how.num_candidates, 1), fork,
             made.codes.shape[2], how.sampling, row_seeds(how.seed, [number], how.num_candidates),
-            row_length=side,
+            row_length=row_length_of(bundle),
             ahead=how.ahead,
             on_codes=partial(how.on_codes, numbers) if how.on_codes else None,
         )  # fmt: skip
     made.put(numbers, drawn)
 
 
-def draw_together(bundle: Bundle, prompts: Sequence[torch.Tensor], how: How) -> Continuations:
-    """Draw one picture from prompts int64 [S, N] that all ask for it."""
+def check_together(how: How) -> None:
+    """Refuse ways of drawing that know one prompt only."""
     if how.special:
         raise ValueError(f"{how.special[0]} draws a prompt by itself; leave it out, or leave out ensemble")
+
+
+def draw_together(bundle: Bundle, prompts: Sequence[torch.Tensor], how: How) -> Continuations:
+    """Draw one picture from prompts int64 [S, N] that all ask for it."""
+    check_together(how)
     return generate_together(
         bundle.decoder, [code_row(images, bundle.special.bos) for images in prompts], bundle.tokenizer.codes_per_image,
         num_codes=bundle.tokenizer.codebook_size,

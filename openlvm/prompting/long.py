@@ -32,6 +32,12 @@ class Long(NamedTuple):
     """As in `Answer`."""
 
 
+def check_long(how: How) -> None:
+    """Refuse ways of drawing that cannot go beyond the context."""
+    if how.fast or how.ahead is not None:
+        raise ValueError(f"{how.special[0]} draws within the context alone, these frames go beyond it; leave it out")
+
+
 def draw_long(bundle: Bundle, images: torch.Tensor, num_frames: int, how: How, *, keep: int, reuse: bool) -> Long:
     """Draw F frames after images that leave room for at least one, sliding whenever there is no room for the next.
 
@@ -42,8 +48,7 @@ def draw_long(bundle: Bundle, images: torch.Tensor, num_frames: int, how: How, *
         keep: images kept when the context is full, 1 .. what fits beside one.
         reuse: keep their keys and values.
     """
-    if how.fast or how.ahead is not None:
-        raise ValueError(f"{how.special[0]} draws within the context alone, these frames go beyond it; leave it out")
+    check_long(how)
     seeds = row_seeds(how.seed, [0], how.num_candidates)
     groups = [[candidate] for candidate in range(len(seeds))] if how.exact else [list(range(len(seeds)))]
     made = Continuations.empty(1, len(seeds), num_frames * images.shape[1])

@@ -4,6 +4,7 @@ Letters beside the project's own: C candidates, F frames drawn.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
@@ -27,12 +28,13 @@ from openlvm.prompting.prompts import (
     compose_order,
     counts_asked,
     encode_rows,
-    example_orders,
     named,
+    orders_shown,
     pairs_in_order,
+    span_of,
 )
 from openlvm.prompting.sampling import Sampling
-from openlvm.prompting.scoring import perplexity, row_log_probs
+from openlvm.prompting.scoring import OnRows, perplexity, row_log_probs
 from openlvm.store.format import Store
 
 
@@ -105,20 +107,13 @@ class LVM:
                 dropped pictures. `Answer.reuse_error` says by how much.
             how: `num_candidates`, `seed`, `sampling`, `exact`, `fast`, `ahead`, `on_codes`; see `Wishes`.
         """
-        settled, given, fit = How.of(self.sampling, how), named(images, "images"), self.bundle.images_in_context
-        if num_frames < 1:
-            raise ValueError(f"num_frames={num_frames} must be at least 1")
-        if keep is not None and not 1 <= keep < fit:
-            raise ValueError(f"keep={keep} must lie in 1 .. {fit - 1}: {fit} images fit, the last of them is drawn")
-        kept = fit - 1 if keep is None else keep
-        if slide and len(given) + 1 > fit:
-            given = dict([*given.items()][-kept:])
-        check_room(self.bundle, len(given), 1, remedy=", or slide=True (--slide) to drop the first ones")
-        codes = self._encoded(given)
-        if len(given) + num_frames <= fit:
+        settled, given = How.of(self.sampling, how), [*named(images, "images").items()]
+        span = span_of(self.bundle, len(given), num_frames, slide=slide, keep=keep)
+        codes = self._encoded(dict(given[len(given) - span.num_shown :]))
+        if not span.slides:
             drawn = draw_apart(self.bundle, [codes], num_frames, settled, style="sequence")
             return answers_of(self.bundle, drawn, reuse_error=() if reuse else None)[0]
-        long = draw_long(self.bundle, codes, num_frames, settled, keep=kept, reuse=reuse)
+        long = draw_long(self.bundle, codes, num_frames, settled, keep=span.keep, reuse=reuse)
         return answers_of(self.bundle, long.drawn, reuse_error=long.reuse_error)[0]
 
     def analogy(
@@ -137,7 +132,7 @@ class LVM:
                 those that fit. Costs so many times more.
         """
         settled, given = How.of(self.sampling, how), analogy_order(pairs, query)
-        orders = self._orders(len(pairs), ensemble, settled.seed)
+        orders = orders_shown(self.bundle, len(pairs), ensemble, settled.seed)
         codes = self._encoded(given)
         return self._analogies(codes[:-1].unflatten(0, (-1, 2)), codes[-1:], settled, orders)[0]
 
@@ -150,7 +145,7 @@ class LVM:
         asked = named(queries, "queries")
         if not asked:
             raise ValueError("queries is empty; give at least one picture to answer")
-        orders = self._orders(len(pairs), 1, settled.seed)
+        orders = orders_shown(self.bundle, len(pairs), 1, settled.seed)
         codes = self._encoded(shown | asked)
         return self._analogies(codes[: len(shown)].unflatten(0, (-1, 2)), codes[len(shown) :], settled, orders)
 
@@ -184,7 +179,7 @@ class LVM:
                 f"the store {opened.at} has codes of another tokenizer ({opened.codes_fingerprint[:12]}…) than "
                 f"this LVM ({fingerprint[:12]}…); tokenize the data with the LVM's own"
             )
-        orders = self._orders(count, ensemble, settled.seed)
+        orders = orders_shown(self.bundle, count, ensemble, settled.seed)
         asked = self._encoded({"query": query})
         found = nearest_examples(
             opened, asked[0].numpy(), source=source, target=target, count=count,
@@ -213,15 +208,23 @@ class LVM:
         drawn = draw_apart(self.bundle, [codes], 1, settled, style="analogy")
         return answers_of(self.bundle, drawn, queries=codes[-1:])[0]
 
-    def score(self, context: Sequence[Picture], target: Picture, *, restrict: bool = False) -> float:
+    def score(
+        self,
+        context: Sequence[Picture],
+        target: Picture,
+        *,
+        restrict: bool = False,
+        on_rows: OnRows | None = None,
+    ) -> float:
         """Perplexity (natural base, mean over the target's codes) of a picture given those before it.
 
         Args:
             context: at least one picture, unless the model has a BOS.
             target: the picture that is scored.
             restrict: softmax over the K codes; by default over the whole vocabulary, as published.
+            on_rows: called with the number of rows measured (`OnRows`); raise in it to cancel.
         """
-        return float(self._scores([named(context, "context")], {"target": target}, restrict)[0])
+        return float(self._scores([named(context, "context")], {"target": target}, restrict, on_rows=on_rows)[0])
 
     def scores(
         self,
@@ -230,6 +233,7 @@ class LVM:
         *,
         restrict: bool = False,
         rows_at_once: int | None = None,
+        on_rows: OnRows | None = None,
     ) -> np.ndarray:
         """`score` of n targets, each after its own context: float64 [n]. A picture given many times is encoded once.
 
@@ -239,7 +243,7 @@ class LVM:
         if len(contexts) != len(targets):
             raise ValueError(f"{len(contexts)} contexts given for {len(targets)} targets; give one context a target")
         shown = [named(context, f"contexts[{number}]") for number, context in enumerate(contexts)]
-        return self._scores(shown, named(targets, "targets"), restrict, rows_at_once)
+        return self._scores(shown, named(targets, "targets"), restrict, rows_at_once, on_rows)
 
     def choose(
         self,
@@ -248,6 +252,7 @@ class LVM:
         *,
         restrict: bool = False,
         against: str = "context",
+        on_rows: OnRows | None = None,
     ) -> Choice:
         """The option that follows the context best; arguments as `score`.
 
@@ -263,13 +268,14 @@ class LVM:
         check_room(self.bundle, len(shown), 1)
         images, codes = encode_rows([shown, given], self.bundle.tokenizer)
         prompt = code_row(images, self.bundle.special.bos)
-        after = self._log_probs([torch.cat([prompt, option]) for option in codes], restrict=restrict)  # [O, N]
+        log_probs = partial(self._log_probs, restrict=restrict, on_rows=on_rows)
+        after = log_probs([torch.cat([prompt, option]) for option in codes])  # [O, N]
         perplexities = tuple(perplexity(row) for row in after)
         if against == "context":
             return Choice(index=int(np.argmin(perplexities)), perplexities=perplexities)
         alone = [code_row(option, self.bundle.special.bos) for option in codes]
         num_targets = len(alone[0]) - 1  # without a BOS, nothing says what a first code is likely to be
-        free = self._log_probs(alone, num_targets, restrict=restrict)
+        free = log_probs(alone, num_targets)
         gains = (after[:, -num_targets:] - free).double().mean(dim=1)
         return Choice(
             index=int(gains.argmax()), perplexities=perplexities, context_free=tuple(perplexity(row) for row in free)
@@ -320,6 +326,7 @@ class LVM:
         targets: dict[str, Picture],
         restrict: bool,
         rows_at_once: int | None = None,
+        on_rows: OnRows | None = None,
     ) -> np.ndarray:
         """Perplexities float64 [n] of n targets (or of one, after each of the contexts)."""
         for context in contexts:
@@ -329,7 +336,7 @@ class LVM:
             torch.cat([code_row(images, self.bundle.special.bos), target])
             for images, target in zip(shown, codes.expand(len(shown), -1), strict=True)
         ]
-        log_probs = self._log_probs(rows, restrict=restrict, rows_at_once=rows_at_once)
+        log_probs = self._log_probs(rows, restrict=restrict, rows_at_once=rows_at_once, on_rows=on_rows)
         return (-log_probs.double().mean(dim=1)).exp().numpy()
 
     def _log_probs(
@@ -339,6 +346,7 @@ class LVM:
         *,
         restrict: bool,
         rows_at_once: int | None = None,
+        on_rows: OnRows | None = None,
     ) -> torch.Tensor:
         """float32 [n, M] of the last M codes, by default those of a picture, of rows of codes."""
         tokenizer = self.bundle.tokenizer
@@ -346,6 +354,7 @@ class LVM:
             self.bundle.decoder, rows, num_targets or tokenizer.codes_per_image,
             num_codes=tokenizer.codebook_size if restrict else None,
             rows_at_once=rows_at_once,
+            on_rows=on_rows,
         )  # fmt: skip
 
     def _analogies(
@@ -366,14 +375,6 @@ class LVM:
         else:
             drawn = draw_apart(self.bundle, shown, 1, how, style="analogy")
         return answers_of(self.bundle, drawn, queries=queries, examples=examples)
-
-    def _orders(self, num_pairs: int, ensemble: int, seed: int) -> list[list[int]]:
-        """Which examples each of `ensemble` prompts shows, after making sure that they fit."""
-        fit = max(0, (self.bundle.images_in_context - 2) // 2)
-        if ensemble == 1 or fit == 0:
-            remedy = ", or ensemble=2 or more to show other ones of them each time" if fit else ""
-            check_room(self.bundle, 2 * num_pairs + 1, 1, remedy=remedy)
-        return example_orders(num_pairs, min(num_pairs, fit), ensemble, seed)
 
     def _encoded(self, images: dict[str, Picture]) -> torch.Tensor:
         """int64 [S, N]."""

@@ -6,6 +6,7 @@ complete   f0 f1 f2 | _            analogy   a A b B c | _            compose   
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -72,6 +73,30 @@ def check_room(bundle: Bundle, given: int, num_more: int, *, remedy: str = "") -
         raise ValueError("no picture given; this model has no BOS, so it needs at least one to begin with")
 
 
+class Span(NamedTuple):
+    """How a row of pictures and the frames behind it meet the context."""
+
+    num_shown: int
+    """Pictures that are read at first, the last of those given."""
+    keep: int
+    """Pictures kept whenever the context is full."""
+    slides: bool
+    """The frames do not all fit behind them."""
+
+
+def span_of(bundle: Bundle, num_given: int, num_frames: int, *, slide: bool, keep: int | None) -> Span:
+    """What of a row of pictures is shown, after refusing what does not fit; see `LVM.complete` for the arguments."""
+    fit = bundle.images_in_context
+    if num_frames < 1:
+        raise ValueError(f"num_frames={num_frames} must be at least 1")
+    if keep is not None and not 1 <= keep < fit:
+        raise ValueError(f"keep={keep} must lie in 1 .. {fit - 1}: {fit} images fit, the last of them is drawn")
+    kept = fit - 1 if keep is None else keep
+    num_shown = min(kept, num_given) if slide and num_given + 1 > fit else num_given
+    check_room(bundle, num_shown, 1, remedy=", or slide=True (--slide) to drop the first ones")
+    return Span(num_shown, kept, num_shown + num_frames > fit)
+
+
 def counts_asked(counts: Sequence[int] | None, least: int, most: int, what: str) -> list[int]:
     """The numbers of `what` that are asked for, or all, if each is possible."""
     wanted = list(range(least, most + 1)) if counts is None else list(counts)
@@ -119,6 +144,15 @@ def encode_rows(rows: Sequence[Mapping[str, Picture]], tokenizer: Tokenizer) -> 
     assert len(once) == len(place), "two pictures of one name"
     codes = encode(once, tokenizer) if once else torch.empty(0, tokenizer.codes_per_image, dtype=torch.int64)
     return [codes[[place[key] for key in row_keys]] for row_keys in keys]
+
+
+def orders_shown(bundle: Bundle, num_pairs: int, ensemble: int, seed: int) -> list[list[int]]:
+    """Which examples each of `ensemble` prompts shows, after making sure that they fit beside a query and an answer."""
+    fit = max(0, (bundle.images_in_context - 2) // 2)
+    if ensemble == 1 or fit == 0:
+        remedy = ", or ensemble=2 or more to show other ones of them each time" if fit else ""
+        check_room(bundle, 2 * num_pairs + 1, 1, remedy=remedy)
+    return example_orders(num_pairs, min(num_pairs, fit), ensemble, seed)
 
 
 def example_orders(num_pairs: int, num_shown: int, count: int, seed: int) -> list[list[int]]:

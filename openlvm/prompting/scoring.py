@@ -5,7 +5,7 @@ Letters beside the project's own: M codes of a target, O options, n rows.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,6 +17,9 @@ CODES_AT_ONCE = {"cpu": 2048, "cuda": 65_536}
 """Codes in one forward; on a CPU more are slower (engine/generate.py, READ_AT_ONCE)."""
 HEAD_AT_ONCE = 256
 """Codes whose logits are in memory together: 8.5 MB over LVM's vocabulary of 8292, whatever the length of the rows."""
+
+OnRows = Callable[[int], None]
+"""Called before each batch with how many rows were measured so far; what it raises ends the measuring."""
 
 
 @torch.no_grad()
@@ -72,6 +75,7 @@ def row_log_probs(
     *,
     num_codes: int | None = None,
     rows_at_once: int | None = None,
+    on_rows: OnRows | None = None,
 ) -> torch.Tensor:
     """The same for n rows of any lengths; rows that differ in their targets alone are read once up to these.
 
@@ -79,6 +83,7 @@ def row_log_probs(
         rows: int64 [T] each, with at least one id before the target.
         num_targets: M, the same for all.
         rows_at_once: rows in one forward; by default as many as make `CODES_AT_ONCE`.
+        on_rows: is told before each batch.
 
     Returns:
         float32 [n, M], on the CPU.
@@ -89,18 +94,22 @@ def row_log_probs(
         _check(decoder, len(row), num_targets)
     device = decoder.model.embed_tokens.weight.device
     budget = CODES_AT_ONCE["cpu" if device.type == "cpu" else "cuda"]
-    scores = torch.empty(len(rows), num_targets)
-    apart = []
+    scores, num_done, apart = torch.empty(len(rows), num_targets), 0, []
     for numbers in _by_context(rows, num_targets):
         if len(numbers) == 1:
             apart += numbers
             continue
         context = rows[numbers[0]][:-num_targets]
         for some in _chunks(numbers, rows_at_once or max(1, budget // len(rows[numbers[0]]))):
+            if on_rows:
+                on_rows(num_done)
             options = torch.stack([rows[number][-num_targets:] for number in some])
             scores[some] = option_log_probs(decoder, context, options, num_codes=num_codes)
+            num_done += len(some)
     apart.sort(key=lambda number: len(rows[number]))
     while apart:
+        if on_rows:
+            on_rows(len(rows) - len(apart))
         at_once = rows_at_once or max(1, budget // len(rows[apart[-1]]))  # the longest first: the peak comes at once
         some, apart = apart[-at_once:], apart[:-at_once]
         scores[some] = _unequal_log_probs(decoder, [rows[number].to(device) for number in some], num_targets, num_codes)

@@ -61,6 +61,8 @@ class Reply:
     """float32 [C, F, N], if details were asked for."""
     entropies: np.ndarray | None
     """float32 [C, F, N], if details were asked for."""
+    reuse_error: np.ndarray | None
+    """float64 [n], with `reuse`: as in `Answer`."""
     lvm: str
     """Who answered."""
     seconds: float
@@ -94,23 +96,40 @@ class Client:
         self.url, self.token, self.lvm, self.timeout, self.patience = parts, token, lvm, timeout, patience
 
     def complete(
-        self, images: Sequence[Picture], *, num_frames: int = 1, on_progress: OnProgress | None = None, **how: Any
+        self,
+        images: Sequence[Picture],
+        *,
+        num_frames: int = 1,
+        slide: bool = False,
+        keep: int | None = None,
+        reuse: bool = False,
+        on_progress: OnProgress | None = None,
+        **how: Any,
     ) -> Reply:
         """`LVM.complete`.
 
         Args:
             images: at least one.
             num_frames: F.
+            slide, keep, reuse: as in `LVM.complete`.
             on_progress: asks for a stream, and is told of it.
-            how: num_candidates, seed, temperature, top_k, top_p, exact, details.
+            how: num_candidates, seed, temperature, top_k, top_p, exact, fast, ahead, details.
         """
-        return self._draw("complete", {"images": [*images]}, on_progress, {"num_frames": num_frames, **how})
+        asked = {"num_frames": num_frames, "slide": slide, "keep": keep, "reuse": reuse, **how}
+        return self._draw("complete", {"images": [*images]}, on_progress, asked)
 
     def analogy(
-        self, pairs: Sequence[Pair], query: Picture, *, on_progress: OnProgress | None = None, **how: Any
+        self,
+        pairs: Sequence[Pair],
+        query: Picture,
+        *,
+        ensemble: int = 1,
+        on_progress: OnProgress | None = None,
+        **how: Any,
     ) -> Reply:
         """`LVM.analogy`; arguments as `complete`."""
-        return self._draw("analogy", {"pairs": [[*pair] for pair in pairs], "query": query}, on_progress, how)
+        given = {"pairs": [[*pair] for pair in pairs], "query": query}
+        return self._draw("analogy", given, on_progress, {"ensemble": ensemble, **how})
 
     def compose(
         self, groups: Sequence[Sequence[Pair]], query: Picture, *, on_progress: OnProgress | None = None, **how: Any
@@ -210,6 +229,7 @@ _ARRAYS = {
     "gain": np.float32,
     "log_probs": np.float32,
     "entropies": np.float32,
+    "reuse_error": np.float64,
 }
 
 

@@ -24,6 +24,10 @@ class Limits:
     """1e6 pixels of all pictures of one request: some seconds of decoding."""
     max_candidates: int = 16
     """Answers to one request."""
+    max_drawn: int = 256
+    """Pictures drawn for one request: frames of all its candidates. Frames may go beyond the context."""
+    max_ensemble: int = 8
+    """Orders of the pairs that answer together: each costs as much as a request."""
     max_requests: int = 64
     """Requests that are uploaded, waiting or answered at a time; more get 429."""
     max_memory_mb: float = 4096.0

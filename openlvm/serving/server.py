@@ -35,6 +35,7 @@ def serve(
     token: str | None = None,
     open_to_all: bool = False,
     limits: Limits | None = None,
+    has_page: bool = False,
 ) -> None:
     """Answer until SIGINT or SIGTERM; then finish what runs, and refuse what comes with 503.
 
@@ -44,12 +45,14 @@ def serve(
         port: 0 takes a free one.
         token: that clients must give.
         open_to_all: another host than loopback without a token.
+        has_page: with the playground; needs the extra `ui`.
     """
-    server, service, sock = _made(lvms, host, port, token, open_to_all, limits or Limits())
+    server, service, sock = _made(lvms, host, port, token, open_to_all, limits or Limits(), has_page)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # warns of every broken body
-    _say(f"openlvm serves {', '.join(lvms)} at {_url(sock)} (docs at {_url(sock)}/docs)")
+    more = "open it in a browser; docs" if has_page else "docs"
+    _say(f"openlvm serves {', '.join(lvms)} at {_url(sock)} ({more} at {_url(sock)}/docs)")
     try:
         server.run(sockets=[sock])
     finally:
@@ -65,9 +68,10 @@ def running(
     token: str | None = None,
     open_to_all: bool = False,
     limits: Limits | None = None,
+    has_page: bool = False,
 ) -> Iterator["Running"]:
     """A server in a thread of this process; when the block ends it finishes what runs, and stops."""
-    server, service, sock = _made(lvms, host, port, token, open_to_all, limits or Limits())
+    server, service, sock = _made(lvms, host, port, token, open_to_all, limits or Limits(), has_page)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, name="openlvm-server", daemon=True)
     thread.start()
     while not server.started:
@@ -112,7 +116,13 @@ def check_exposure(host: str, token: str | None, *, open_to_all: bool) -> bool:
 
 
 def _made(
-    lvms: Mapping[str, "LVM"], host: str, port: int, token: str | None, open_to_all: bool, limits: Limits
+    lvms: Mapping[str, "LVM"],
+    host: str,
+    port: int,
+    token: str | None,
+    open_to_all: bool,
+    limits: Limits,
+    has_page: bool,
 ) -> tuple[Any, "Service", socket.socket]:
     """A server, its service with a running worker, and the socket it will listen on."""
     try:
@@ -135,8 +145,8 @@ def _made(
         raise OSError(f"cannot listen at {host}, port {port}: {error.strerror or error}") from None
     service = Service(lvms, limits)
     config = uvicorn.Config(
-        application(service, token=token, only_local=local and token is None),
-        http=_patient_protocol(limits), ws="none", lifespan="off", interface="asgi3",
+        application(service, token=token, only_local=local and token is None, has_page=has_page),
+        http=_patient_protocol(limits), ws="none", lifespan="on" if has_page else "off", interface="asgi3",
         proxy_headers=False, server_header=False, access_log=False, log_config=None, log_level="error",
         limit_concurrency=limits.max_connections, backlog=limits.max_connections,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,

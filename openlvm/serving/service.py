@@ -124,11 +124,11 @@ class Asking:
         asked = self.request
         if not hasattr(asked, "num_candidates"):
             return None
-        most = self.service.limits.max_candidates
-        if asked.num_candidates > most:
-            raise ValueError(f"num_candidates={asked.num_candidates}; this server draws at most {most}")
         sampling = self.lvm.sampling.but(temperature=asked.temperature, top_k=asked.top_k, top_p=asked.top_p)
-        return Way(sampling=sampling, num_candidates=asked.num_candidates, seed=asked.seed, exact=asked.exact)
+        return Way(
+            sampling=sampling, num_candidates=asked.num_candidates, seed=asked.seed,
+            exact=asked.exact, fast=asked.fast, ahead=asked.ahead,
+        )  # fmt: skip
 
     def _call_soon(self) -> Callable[[], None]:
         """Tells this event loop of a change; for the worker's thread."""

@@ -219,6 +219,24 @@ def test_scores_equal_score_of_each(lvm, pictures):
     assert lvm.scores(contexts, targets, rows_at_once=1) == pytest.approx(lvm.scores(contexts, targets), rel=1e-4)
 
 
+def test_measuring_tells_of_rows_and_can_be_cancelled(lvm, pictures):
+    def cancel(num_rows):
+        raise InterruptedError(num_rows)
+
+    told = []
+    lvm.scores([pictures[:1], pictures[:2], pictures[:3]], pictures[3:6], rows_at_once=2, on_rows=told.append)
+    assert told == [0, 2]
+    told.clear()
+    lvm.choose(pictures[:3], pictures[4:6], against="context_free", on_rows=told.append)
+    assert told == [0, 0]  # with the context, and without
+    for measure in (
+        lambda: lvm.score(pictures[:3], pictures[4], on_rows=cancel),
+        lambda: lvm.choose(pictures[:3], pictures[4:6], on_rows=cancel),
+    ):
+        with pytest.raises(InterruptedError):
+            measure()
+
+
 def test_score_by_count_and_by_frames_show_as_many_as_they_say(lvm, bare_bundle, pictures):
     pairs, (query, answer) = list(zip(pictures[:4], pictures[4:8], strict=True)), pictures[8:]
     found = lvm.score_by_count(pairs, query, answer)

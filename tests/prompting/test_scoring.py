@@ -63,6 +63,25 @@ def test_row_log_probs_read_a_shared_context_once_and_keep_to_the_limit(decoder,
     assert read == [(2, 19), (2, 19), (1, 19)]  # 40 codes hold two rows of 20
 
 
+def test_rows_are_told_before_each_batch_and_raising_ends_it(decoder, monkeypatch):
+    rows = [*(torch.cat([ROWS[0, :9], ROWS[number, 9:13]]) for number in range(4)), ROWS[1], ROWS[2, :7], ROWS[3]]
+    told, read, original = [], [], decoder.hidden
+    row_log_probs(decoder, rows, 4, rows_at_once=2, on_rows=told.append)
+    assert told == [0, 2, 4, 6]  # four that share a context, then three others
+    decoder.hidden = lambda codes, **options: read.append(tuple(codes.shape)) or original(codes, **options)
+
+    def leave(num_done):
+        if num_done == leaves_at:
+            raise InterruptedError
+
+    both = [(1, 9), (2, 3), (1, 9), (2, 3), (2, 19)]
+    for leaves_at in (2, 6):
+        read.clear()
+        with pytest.raises(InterruptedError):
+            row_log_probs(decoder, rows, 4, rows_at_once=2, on_rows=leave)
+        assert read == both[: 2 if leaves_at == 2 else 5]
+
+
 def test_rows_at_once_below_one_is_rejected(decoder):
     with pytest.raises(ValueError, match="rows_at_once=0 must be at least 1"):
         row_log_probs(decoder, list(ROWS), 4, rows_at_once=0)

@@ -43,6 +43,30 @@ def test_ways_of_drawing_equal_those_of_the_lvm(client, lvm, pictures, pairs):
         assert np.array_equal(reply.codes, lvm.analogy(pairs, pictures[6], seed=2, sampling=sampling).codes)
 
 
+def test_every_way_of_python_equals_the_call_in_python(client, lvm, pictures, pairs):
+    """What the pool cannot draw, alone and streamed; test_worker.py has them in company."""
+    for images, how in (
+        (pictures[:5], {"num_frames": 20, "exact": True}),
+        (pictures, {"num_frames": 14, "slide": True, "keep": 4}),
+        (pictures, {"num_frames": 14, "slide": True, "keep": 4, "reuse": True, "num_candidates": 2}),
+        (pictures[:3], {"num_frames": 2, "reuse": True}),
+        (pictures[:3], {"num_frames": 3, "fast": True}),
+        (pictures[:3], {"num_frames": 3, "ahead": 1}),
+    ):
+        answer = lvm.complete(images, seed=8, **how)
+        for watch in (None, lambda told: None):
+            reply = client.complete(images, seed=8, on_progress=watch, details=True, **how)
+            for name in ("images", "codes", "numbers", "log_probs", "entropies", "reuse_error"):
+                assert np.array_equal(getattr(reply, name), getattr(answer, name)), (name, how)
+    for how in ({"ensemble": 2}, {"fast": True}, {"ahead": 1}):
+        answer = lvm.analogy(pairs, pictures[4], num_candidates=2, seed=8, **how)
+        reply = client.analogy(pairs, pictures[4], num_candidates=2, seed=8, details=True, **how)
+        for name in ("images", "codes", "log_probs", "gain"):
+            assert np.array_equal(getattr(reply, name), getattr(answer, name)), (name, how)
+    composed = client.compose([pairs[:1], pairs[1:]], pictures[5], fast=True, details=True)
+    assert np.array_equal(composed.log_probs, lvm.compose([pairs[:1], pairs[1:]], pictures[5], fast=True).log_probs)
+
+
 def test_measures_equal_calls_of_the_lvm(client, lvm, pictures):
     assert client.score(pictures[:2], pictures[4]) == lvm.score(pictures[:2], pictures[4])
     choice = lvm.choose(pictures[:2], pictures[4:7], against="context_free")

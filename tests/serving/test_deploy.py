@@ -49,6 +49,22 @@ def test_work_is_finished_before_the_kill():
         assert TOKEN in (ROOT / "deploy" / name).read_text()
 
 
+def test_the_image_has_the_page_and_takes_the_cpu_torch_from_one_place():
+    text = (ROOT / "deploy/Dockerfile").read_text()
+    assert "'.[serve,ui]'" in text
+    assert "--extra-index-url" not in text  # it fell back on PyPI's CUDA build in silence where the index was away
+    ignored = (ROOT / "deploy/Dockerfile.dockerignore").read_text()
+    copied = [word for line in re.findall(r"^COPY ([^-].*) \S+$", text, re.M) for word in line.split()]
+    assert copied and all(f"!{word}\n" in ignored for word in copied)
+
+
+def test_reading_weights_has_time_before_the_first_liveness_check():
+    text = (ROOT / "deploy/kubernetes.yaml").read_text()
+    startup = text[text.index("startupProbe") : text.index("livenessProbe")]
+    period, times = (int(re.search(rf"{name}: (\d+)", startup)[1]) for name in ("periodSeconds", "failureThreshold"))
+    assert period * times >= 600
+
+
 def test_bounds_in_the_document_are_the_defaults():
     text, limits = (ROOT / "docs/serving.md").read_text(), Limits()
     for line in (
@@ -59,8 +75,10 @@ def test_bounds_in_the_document_are_the_defaults():
         f"| pictures of a request | {limits.max_pictures} |",
         f"| pixels of a picture, and of all of a request, by their headers | {limits.max_megapixels:g} and "
         f"{limits.max_request_megapixels:g} million |",
-        f"| candidates; frames and pictures that fit the context | {limits.max_candidates} |",
-        f"| {limits.max_memory_mb / 1024:g} GiB |",
+        f"| candidates | {limits.max_candidates} |",
+        f"| pictures drawn for a request, frames of all candidates | {limits.max_drawn} |",
+        f"| orders of an ensemble | {limits.max_ensemble} |",
+        f"| keys, values and activations of a request | {limits.max_memory_mb / 1024:g} GiB |",
         f"| requests at a time, waiting ones included | {limits.max_requests} |",
         f"| requests of one address | {limits.rate:g} a second, {limits.burst} at once |",
         f"| a request, waiting included | {limits.request_seconds:g} s |",

@@ -12,8 +12,8 @@ from PIL import Image
 
 from openlvm.core.files import atomic_write
 from openlvm.core.runs import read_metrics
+from openlvm.evaluation.suites.questions import Answered, Chosen
 from openlvm.evaluation.trials import CONDITIONS, Outcome
-from openlvm.jobs.demo.questions import Answered, Chosen
 from openlvm.store.format import Store
 from openlvm.store.look import look_at_record
 from openlvm.tokenizer.folder import load_tokenizer

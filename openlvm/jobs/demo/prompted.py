@@ -20,8 +20,8 @@ from openlvm.core.files import write_json
 from openlvm.core.images import write_image
 from openlvm.core.sheets import contact_sheet
 from openlvm.evaluation.suites.mini import SAMPLING
+from openlvm.evaluation.suites.questions import Answered, Chosen, Question, puzzles, questions
 from openlvm.jobs.demo.page import prompts_page
-from openlvm.jobs.demo.questions import Answered, Chosen, Question, puzzles, questions
 from openlvm.jobs.laps import Laps
 from openlvm.prompting.lvm import LVM
 from openlvm.sources.worlds.changes import Puzzle

@@ -23,8 +23,8 @@ from openlvm.evaluation.metrics import pixel_error
 from openlvm.evaluation.scenes import Scene, scenes_of
 from openlvm.evaluation.suites.mini import LISTED, SHOWN_FRAMES, SuiteTask
 from openlvm.evaluation.suites.prompts import draw_clips, draw_shown, examples_of
+from openlvm.evaluation.suites.questions import SOURCES
 from openlvm.evaluation.trials import encode_each_once, woven
-from openlvm.jobs.demo.questions import SOURCES
 from openlvm.jobs.fit.folder import Pair, PairFiles, Split, read_pair
 from openlvm.prompting.engine.generate import generate
 from openlvm.prompting.lvm import LVM

@@ -19,6 +19,8 @@ from openlvm.serving.http.body import Refused, read_body, take_apart
 from openlvm.serving.http.guard import Guard
 from openlvm.serving.http.pictures import png_text
 from openlvm.serving.http.stream import KEEP_ALIVE, event
+from openlvm.serving.playground import mount as playground
+from openlvm.serving.playground.login import Door
 from openlvm.serving.service import Asking, Service
 
 log = logging.getLogger("openlvm.serving")
@@ -104,6 +106,7 @@ def _drawn(name: str, answer: Answer, details: bool, seconds: float) -> wire.Dra
         gain=None if answer.gain is None else answer.gain.tolist(),
         log_probs=answer.log_probs.tolist() if details else None,
         entropies=answer.entropies.tolist() if details else None,
+        reuse_error=None if answer.reuse_error is None else list(answer.reuse_error),
         seconds=seconds,
     )
 
@@ -133,17 +136,26 @@ class _Stream(Streaming):
             self.on_end()
 
 
-def application(service: Service, *, token: str | None, only_local: bool) -> Any:
-    """The ASGI application of a service; see `Guard` for the arguments."""
+def application(service: Service, *, token: str | None, only_local: bool, has_page: bool = False) -> Any:
+    """The ASGI application of a service; see `Guard` for the arguments.
+
+    Args:
+        has_page: with the playground, which needs Gradio.
+    """
     app = FastAPI(title="openlvm", docs_url=None, redoc_url=None, openapi_url=None)
     told = describe.description(service.limits, has_token=token is not None)
     for verb in wire.VERBS:
         app.add_api_route(f"/v1/{verb}", _route(service, verb), methods=["POST"], name=verb)
-    _add_gets(app, service, told)
+    _add_gets(app, service, told, home=playground.PATH if has_page else "/docs")
     _add_problems(app)
-    paths = [*told["paths"], "/docs", "/openapi.json"]
+    door = None
+    if has_page and token is not None:
+        door = Door(token, to=playground.PATH, limits=service.limits, uploads=service.uploads)
+        door.add_to(app)
     return Guard(
-        app, limits=service.limits, token=token, only_local=only_local, metrics=service.metrics, paths=paths
+        playground.mounted(app, service) if has_page else app,
+        limits=service.limits, token=token, only_local=only_local, metrics=service.metrics, door=door,
+        paths=[*told["paths"], "/docs", "/openapi.json", playground.PATH],
     )  # fmt: skip
 
 
@@ -154,12 +166,12 @@ def _route(service: Service, verb: str) -> Callable[[Request], Any]:
     return route
 
 
-def _add_gets(app: FastAPI, service: Service, told: Mapping[str, Any]) -> None:
+def _add_gets(app: FastAPI, service: Service, told: Mapping[str, Any], *, home: str) -> None:
     text = describe.page(told, service.limits)
 
     @app.get("/")
     async def root() -> RedirectResponse:
-        return RedirectResponse("/docs")
+        return RedirectResponse(home)
 
     @app.get("/docs")
     async def docs() -> HTMLResponse:

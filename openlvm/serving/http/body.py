@@ -144,9 +144,10 @@ def understand(upload: Upload, preparation: ImagePreparation, limits: Limits) ->
     """What is asked, its pictures decoded: a value of work/asked.py.
 
     Raises:
-        TooLarge, ValueError: a picture is too large, damaged, or not there.
+        TooLarge, ValueError: too much is asked for; a picture is too large, damaged, or not there.
     """
     request = upload.request
+    _check_amount(request, limits)
     names = ("images", "pairs", "groups", "query", "context", "target", "options")
     given = {name: getattr(request, name) for name in names if hasattr(request, name)}
     num_given = sum(_count(value) for value in given.values())
@@ -172,12 +173,28 @@ def understand(upload: Upload, preparation: ImagePreparation, limits: Limits) ->
     return _value(type(request).__name__.split("[")[0], found, request)
 
 
+def _check_amount(request: Any, limits: Limits) -> None:
+    """Refuse more to draw than this server grants."""
+    candidates, frames = getattr(request, "num_candidates", 1), getattr(request, "num_frames", 1)
+    orders = getattr(request, "ensemble", 1)
+    if candidates > limits.max_candidates:
+        raise ValueError(f"num_candidates={candidates}; this server draws at most {limits.max_candidates}")
+    if candidates * frames > limits.max_drawn:
+        told = f"num_frames={frames} of num_candidates={candidates} are {candidates * frames} pictures"
+        raise ValueError(f"{told}; this server draws at most {limits.max_drawn} for one request")
+    if orders > limits.max_ensemble:
+        raise ValueError(f"ensemble={orders}; this server asks in at most {limits.max_ensemble} orders")
+
+
 def _value(kind: str, found: dict[str, Any], request: Any) -> Any:
     match kind:
         case "Complete":
-            return asked.Complete(images=found["images"], num_frames=request.num_frames)
+            return asked.Complete(
+                images=found["images"], num_frames=request.num_frames,
+                slide=request.slide, keep=request.keep, reuse=request.reuse,
+            )  # fmt: skip
         case "Analogy":
-            return asked.Analogy(pairs=_as_pairs(found["pairs"]), query=found["query"])
+            return asked.Analogy(pairs=_as_pairs(found["pairs"]), query=found["query"], ensemble=request.ensemble)
         case "Compose":
             return asked.Compose(groups=[_as_pairs(group) for group in found["groups"]], query=found["query"])
         case "Score":

@@ -49,7 +49,7 @@ EVENT = {
 """Of a stream (stream.py)."""
 
 
-VERSION = "1.0"
+VERSION = "1.1"
 """Of the API: the first number stands in the paths, the second grows with what is added."""
 
 
@@ -164,7 +164,8 @@ def page(told: Mapping[str, Any], limits: Limits) -> str:
 def _head(told: Mapping[str, Any], limits: Limits) -> str:
     granted = (
         f"{limits.max_pictures} pictures of {limits.max_megapixels:g} megapixels in {limits.max_body_mb:g} MiB, "
-        f"{limits.max_candidates} candidates, {limits.request_seconds:g} s, {limits.rate:g} requests a second"
+        f"{limits.max_candidates} candidates, {limits.max_drawn} pictures drawn, an ensemble of {limits.max_ensemble}, "
+        f"{limits.request_seconds:g} s, {limits.rate:g} requests a second"
     )
     example = (
         "from openlvm.serving.client import Client\n\n"

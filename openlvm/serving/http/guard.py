@@ -6,13 +6,14 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from openlvm.serving.http.metrics import Metrics
 from openlvm.serving.limits import Limits, Rates
+from openlvm.serving.playground.login import Door
 
 OPEN_PATHS = ("/", "/docs", "/openapi.json", "/v1/health")
 """Need no token: they tell nothing that the source does not."""
@@ -43,6 +44,7 @@ class Guard:
         token: that clients must give; None for none.
         only_local: refuse requests whose Host is no name of this machine: a page elsewhere whose name was turned to
             127.0.0.1 (DNS rebinding) may not use a browser's way to a server without a token.
+        door: where a person at a browser gives the token; None where there is no page.
     """
 
     def __init__(
@@ -54,10 +56,12 @@ class Guard:
         only_local: bool,
         metrics: Metrics,
         paths: Sequence[str] = (),
+        door: Door | None = None,
     ):
         self.app, self.limits, self.token, self.only_local, self.metrics = app, limits, token, only_local, metrics
         self.paths = frozenset(paths)
         """Paths that are counted by name; all others are "other", so that a client cannot make the counts grow."""
+        self.door = door
         self.rates = Rates(limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,9 +96,9 @@ class Guard:
             return 403, "this server answers to names of this machine only, such as 127.0.0.1", {}
         if b"origin" in headers and not _same(headers[b"origin"], headers.get(b"host", b"")):
             return 403, "pages of other sites may not ask here", {}
-        if scope["path"] in OPEN_PATHS:
-            return None
-        if self.token is not None and not _has_token(headers.get(b"authorization", b""), self.token):
+        if not self._may_enter(scope["path"], headers):
+            if self.door is not None and self.door.leads_to(scope):
+                return 303, "give the token of this server first", {b"location": self.door.path.encode()}
             return 401, "give the token of this server: Authorization: Bearer ...", {b"www-authenticate": b"Bearer"}
         if scope["method"] == "POST":
             seconds = self.rates.wait(_client_of(scope), time.monotonic())
@@ -102,6 +106,14 @@ class Guard:
                 told = f"more than {self.limits.rate:g} requests a second; wait a moment"
                 return 429, told, {b"retry-after": str(max(1, round(seconds))).encode()}
         return None
+
+    def _may_enter(self, path: str, headers: Mapping[bytes, bytes]) -> bool:
+        """The path is open to all, or the client has shown that it knows the token."""
+        if self.token is None or path in OPEN_PATHS or (self.door is not None and path == self.door.path):
+            return True
+        if self.door is not None and self.door.lets_in(headers.get(b"cookie", b"")):
+            return True
+        return _has_token(headers.get(b"authorization", b""), self.token)
 
 
 def _client_of(scope: Scope) -> str:
@@ -136,7 +148,9 @@ class _Watched:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message = {**message, "headers": [*message.get("headers", []), *SAFE_HEADERS]}
+            said = {name for name, _ in message.get("headers", [])}
+            safe = [header for header in SAFE_HEADERS if header[0] not in said]
+            message = {**message, "headers": [*message.get("headers", []), *safe]}
         await self.send(message)
 
 

@@ -41,6 +41,12 @@ class _Drawing(_Asking):
     exact: bool = Field(
         False, description="Drawn by itself, with the bits of a call in Python with exact=True; slower in company."
     )
+    fast: bool = Field(
+        False, description="The same codes (up to ties) in fewer steps, by guessing; one candidate after the other."
+    )
+    ahead: int | None = Field(
+        None, ge=1, le=4096, description="Lossy, in fewer steps: each row of codes this many ahead of the one below."
+    )
     stream: bool = Field(False, description="Answer as server-sent events: progress, then the answer.")
     details: bool = Field(False, description="Tell log-probabilities and entropies of every code too.")
 
@@ -49,7 +55,16 @@ class Complete(_Drawing, Generic[P]):
     """What comes next after a row of pictures."""
 
     images: Annotated[Pictures[P], Field(min_length=1, description="The row, in order.")]
-    num_frames: int = Field(1, ge=1, le=64, description="F, pictures to draw.")
+    num_frames: int = Field(
+        1, ge=1, le=4096, description="F, pictures to draw; when the context is full, the first pictures in it go."
+    )
+    slide: bool = Field(False, description="More pictures may be given than fit: the first of them go.")
+    keep: int | None = Field(
+        None, ge=1, le=4096, description="Pictures kept when the context is full; by default all but one."
+    )
+    reuse: bool = Field(
+        False, description="Keep what was computed for these instead of reading them again: faster, inexact."
+    )
 
 
 class Analogy(_Drawing, Generic[P]):
@@ -57,6 +72,9 @@ class Analogy(_Drawing, Generic[P]):
 
     pairs: Annotated[Pictures[Pair[P]], Field(min_length=1, description="Examples: picture and answer, each.")]
     query: Annotated[P, Field(description="The picture to answer.")]
+    ensemble: int = Field(
+        1, ge=1, le=64, description="Orders of the pairs, or choices of those that fit, that answer together."
+    )
 
 
 class Compose(_Drawing, Generic[P]):
@@ -100,6 +118,9 @@ class Drawn(_Strict):
     gain: list[float] | None = Field(description="[C] nats a code by which examples made the answer likelier.")
     log_probs: list[list[list[float]]] | None = Field(description="[C][F][N], if details are asked for.")
     entropies: list[list[list[float]]] | None = Field(description="[C][F][N] nats, if details are asked for.")
+    reuse_error: list[float] | None = Field(
+        description="With reuse: the largest error of log-probabilities at the first slide and at the last."
+    )
     seconds: float = Field(description="From the whole request to this answer.")
 
 

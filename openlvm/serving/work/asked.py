@@ -7,72 +7,61 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import torch
 
-from openlvm.bundle import Bundle
 from openlvm.prompting.answers import Answer, Choice
-from openlvm.prompting.engine.memory import bytes_needed
+from openlvm.prompting.drawing import Wishes
 from openlvm.prompting.lvm import LVM
-from openlvm.prompting.prompts import check_room
 from openlvm.prompting.sampling import Sampling
+from openlvm.prompting.scoring import OnRows
 
 Pixels = np.ndarray
 """uint8 [size, size, 3], as the tokenizer wants them."""
 
 
-class Drawing(Protocol):
-    """A prompt that is answered with pictures."""
-
-    @property
-    def shown(self) -> list[Pixels]:
-        """The pictures in the order the model sees them."""
-
-    @property
-    def num_frames(self) -> int:
-        """F."""
-
-    @property
-    def has_query(self) -> bool:
-        """The last picture is a query, after examples."""
-
-    def ask(self, lvm: LVM, **how: Any) -> Answer:
-        """The answer of the LVM by itself."""
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Complete:
-    """Frames to go on with."""
+    """Frames to go on with; arguments as `LVM.complete`."""
 
     images: list[Pixels]
     num_frames: int
+    slide: bool = False
+    keep: int | None = None
+    reuse: bool = False
     has_query = False
 
     @property
     def shown(self) -> list[Pixels]:
+        """The pictures in the order the model sees them."""
         return self.images
 
     def ask(self, lvm: LVM, **how: Any) -> Answer:
-        return lvm.complete(self.images, num_frames=self.num_frames, **how)
+        """The answer of the LVM by itself."""
+        return lvm.complete(
+            self.images, num_frames=self.num_frames, slide=self.slide, keep=self.keep, reuse=self.reuse, **how
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Analogy:
-    """Examples and a query."""
+    """Examples and a query; arguments as `LVM.analogy`."""
 
     pairs: list[tuple[Pixels, Pixels]]
     query: Pixels
+    ensemble: int = 1
     num_frames = 1
     has_query = True
 
     @property
     def shown(self) -> list[Pixels]:
+        """The pictures in the order the model sees them."""
         return [*(picture for pair in self.pairs for picture in pair), self.query]
 
     def ask(self, lvm: LVM, **how: Any) -> Answer:
-        return lvm.analogy(self.pairs, self.query, **how)
+        """The answer of the LVM by itself."""
+        return lvm.analogy(self.pairs, self.query, ensemble=self.ensemble, **how)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,10 +75,16 @@ class Compose:
 
     @property
     def shown(self) -> list[Pixels]:
+        """The pictures in the order the model sees them."""
         return [*(picture for group in self.groups for pair in group for picture in pair), self.query]
 
     def ask(self, lvm: LVM, **how: Any) -> Answer:
+        """The answer of the LVM by itself."""
         return lvm.compose(self.groups, self.query, **how)
+
+
+Drawing = Complete | Analogy | Compose
+"""A prompt that is answered with pictures, `num_frames` of them; `has_query` where the last one shown is a query."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,9 +95,9 @@ class Score:
     target: Pixels
     restrict: bool
 
-    def measure(self, lvm: LVM) -> float:
+    def measure(self, lvm: LVM, on_rows: OnRows) -> float:
         """The perplexity."""
-        return lvm.score(self.context, self.target, restrict=self.restrict)
+        return lvm.score(self.context, self.target, restrict=self.restrict, on_rows=on_rows)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -114,9 +109,9 @@ class Choose:
     restrict: bool
     against: str
 
-    def measure(self, lvm: LVM) -> Choice:
+    def measure(self, lvm: LVM, on_rows: OnRows) -> Choice:
         """The choice."""
-        return lvm.choose(self.context, self.options, restrict=self.restrict, against=self.against)
+        return lvm.choose(self.context, self.options, restrict=self.restrict, against=self.against, on_rows=on_rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +124,21 @@ class Way:
     seed: int = 0
     exact: bool = False
     """By itself, with the bits of a call of the LVM in Python; else together with what others asked."""
+    fast: bool = False
+    ahead: int | None = None
+    """As in a call of the LVM; both are drawn by themselves."""
+
+    @property
+    def wishes(self) -> Wishes:
+        """The keywords of a call of the LVM."""
+        return {
+            "sampling": self.sampling,
+            "num_candidates": self.num_candidates,
+            "seed": self.seed,
+            "exact": self.exact,
+            "fast": self.fast,
+            "ahead": self.ahead,
+        }
 
 
 class Cancelled(Exception):
@@ -148,7 +158,7 @@ class Job:
     def __init__(
         self,
         lvm: str,
-        asked: "Drawing | Score | Choose",
+        asked: Drawing | Score | Choose,
         way: Way | None,
         *,
         on_change: Callable[[], None] | None = None,
@@ -159,6 +169,8 @@ class Job:
         self.result.set_running_or_notify_cancel()  # who waits for it cannot cancel it; `cancel` can
         self.bytes = 0
         """What drawing it takes at most."""
+        self.is_alone = way is None
+        """It is answered by itself, with a call of the LVM."""
         self._gone = threading.Event()
         self.codes: list[list[int]] = [[] for _ in range(way.num_candidates if way else 0)]
         """Those drawn so far of each candidate, in the order of chance; grown by the worker alone."""
@@ -176,19 +188,3 @@ class Job:
         """Let whoever waits know that there are more codes."""
         if self.on_change is not None:
             self.on_change()
-
-
-def bytes_to_draw(bundle: Bundle, asked: Drawing, way: Way) -> int:
-    """Keys, values and activations that a prompt takes at most (engine/memory.py), after refusing what does not fit."""
-    num_shown, each = len(asked.shown), bundle.tokenizer.codes_per_image
-    check_room(bundle, num_shown, asked.num_frames)
-    length = num_shown * each + (bundle.special.bos is not None)
-    rows = 1 if way.exact else way.num_candidates
-    weight = next(bundle.decoder.parameters())
-    memory = bytes_needed(
-        bundle.decoder.config, [length], asked.num_frames * each,
-        num_candidates=rows,
-        rows_at_once=rows,
-        bytes_per_number=4 if weight.device.type == "cpu" or weight.dtype == torch.float32 else 2,
-    )  # fmt: skip
-    return memory.cache + memory.activations

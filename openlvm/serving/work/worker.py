@@ -1,7 +1,8 @@
 """The one thread that computes: draws together what may be drawn together, and does the rest one by one, in turns.
 
-A turn: those whom nobody waits for go, new prompts join their pool, one question that is to be answered by itself is,
-and every pool makes a few steps. So nobody waits for a long neighbour longer than one such answer.
+A turn: those whom nobody waits for go, new prompts join their pool, and every pool makes a few steps. What is answered
+by itself goes on between two turns, a few codes or a batch of rows at a time, and lets those who are to be answered by
+themselves too, and draw less, through in between. So nobody waits for a long neighbour longer than a short one takes.
 """
 
 import logging
@@ -18,17 +19,22 @@ import numpy as np
 import torch
 
 from openlvm.prompting.drawing import answers_of
-from openlvm.prompting.engine.generate import ROWS_AT_ONCE, Continuations
+from openlvm.prompting.engine.generate import ROWS_AT_ONCE, Continuations, OnRowCodes
 from openlvm.prompting.lvm import LVM
 from openlvm.prompting.prompts import check_room, code_row
 from openlvm.prompting.sampling import row_seeds
-from openlvm.serving.work.asked import Analogy, Cancelled, Choose, Complete, Compose, Job, Score, bytes_to_draw
+from openlvm.serving.work.asked import Cancelled, Choose, Drawing, Job, Score
 from openlvm.serving.work.encoding import Encoder
 from openlvm.serving.work.pool import Pool, Row
+from openlvm.serving.work.room import need_of
 
 STEPS_A_TURN = 8
 """Codes of each row between two looks at who came and who left: a row of codes of the LVM that ships. A change of
 company costs about one step, so newcomers wait little and the drawing loses an eighth at most."""
+
+LONG = 16
+"""Pictures, frames of all candidates, beyond which who draws by itself lets others through: as many as one request has
+candidates at most, some seconds of the LVM that ships."""
 
 log = logging.getLogger("openlvm.serving")
 
@@ -58,6 +64,7 @@ class Worker:
         self.lvms, self.max_bytes = dict(lvms), max_bytes
         self._tables = {name: _table(lvm) for name, lvm in self.lvms.items()}
         self._alone: deque[Job] = deque()
+        self._long: deque[Job] = deque()
         self._new: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._stopping = False
         self.num_codes, self.num_steps = 0, 0
@@ -80,11 +87,11 @@ class Worker:
             check_room(bundle, len(job.asked.context), 1)
             return
         assert job.way is not None
-        job.bytes = bytes_to_draw(bundle, job.asked, job.way)
+        job.bytes, job.is_alone = need_of(bundle, job.asked, job.way)
         if job.bytes > self.max_bytes:
             raise ValueError(
                 f"the answer may take {job.bytes / 2**20:,.0f} MiB, this server grants {self.max_bytes / 2**20:,.0f}; "
-                "ask for fewer candidates or frames, or show fewer pictures"
+                "ask for fewer candidates, frames or orders, or show fewer pictures"
             )
 
     def submit(self, job: Job) -> None:
@@ -94,44 +101,55 @@ class Worker:
     def state(self) -> dict[str, int]:
         """How much there is, for metrics: rows drawn together, jobs that wait."""
         tables = list(self._tables.values())
+        waiting = [self._alone, self._long, *(table.waiting for table in tables)]
         return {
             "rows": sum(len(table.pool.rows) for table in tables),
-            "waiting": sum(len(table.waiting) for table in tables) + len(self._alone) + self._new.qsize(),
+            "waiting": sum(len(jobs) for jobs in waiting) + self._new.qsize(),
         }
 
     # ------------------------------------------------------------------------------------------------- the thread
 
     def _work(self) -> None:
         while not self._stopping or self._has_work():
-            self._take_in()
-            self._drop_gone()
-            if self._alone:
-                self._answer_alone(self._alone.popleft())
-            for table in self._tables.values():
-                self._let_join(table)
-                if table.running:
-                    self._draw(table)
+            self._turn(wait=not self._has_work() and not self._stopping)
+            if by_themselves := self._alone or self._long:
+                self._answer_alone(by_themselves.popleft())
 
     def _has_work(self) -> bool:
-        return bool(self._alone) or any(table.waiting or table.running for table in self._tables.values())
+        together = any(table.waiting or table.running for table in self._tables.values())
+        return together or bool(self._alone or self._long)
 
-    def _take_in(self) -> None:
-        """Jobs that were submitted; waits for one if there is nothing else to do."""
+    def _turn(self, *, wait: bool = False) -> None:
+        """Those who came join, those who left go, and all who are drawn together make a few steps.
+
+        Args:
+            wait: for somebody to come, when there is nothing to do.
+        """
+        self._take_in(wait)
+        self._drop_gone()
+        for table in self._tables.values():
+            self._let_join(table)
+            if table.running:
+                self._draw(table)
+
+    def _take_in(self, wait: bool) -> None:
+        """Jobs that were submitted; the first of them is waited for if `wait`."""
         while True:
             try:
-                job = self._new.get(block=not self._has_work() and not self._stopping)
+                job = self._new.get(block=wait)
             except queue.Empty:
                 return
+            wait = False
             if job is None:
                 self._stopping = True
-            elif isinstance(job.asked, Score | Choose) or (job.way is not None and job.way.exact):
-                self._alone.append(job)
+            elif job.is_alone:
+                (self._long if _is_long(job) else self._alone).append(job)
             else:
                 self._tables[job.lvm].waiting.append(job)
 
     def _drop_gone(self) -> None:
         """Let go of jobs that nobody waits for."""
-        self._alone = deque(job for job in self._alone if self._is_wanted(job))
+        self._alone, self._long = (deque(filter(self._is_wanted, jobs)) for jobs in (self._alone, self._long))
         for table in self._tables.values():
             table.waiting = deque(job for job in table.waiting if self._is_wanted(job))
             gone = [job for job in table.running if not self._is_wanted(job)]
@@ -146,30 +164,44 @@ class Worker:
         return False
 
     def _answer_alone(self, job: Job) -> None:
-        """One that is measured, or drawn by itself: a call of the LVM."""
+        """One that is measured, or drawn by itself: a call of the LVM, with turns of all others within it."""
         lvm = self.lvms[job.lvm]
+        try:
+            if isinstance(job.asked, Score | Choose):
+                job.result.set_result(job.asked.measure(lvm, lambda _: self._go_on(job)))
+                return
+            assert job.way is not None and isinstance(job.asked, Drawing)
+            job.result.set_result(job.asked.ask(lvm, **job.way.wishes, on_codes=self._note_codes(job)))
+        except Exception as error:
+            job.result.set_exception(error)
+
+    def _note_codes(self, job: Job) -> OnRowCodes:
+        """What a job that is drawn by itself is told of its codes with."""
+        early: dict[tuple[int, int], int] = {}  # (candidate, place) -> code, drawn before one at an earlier place
 
         def on_codes(numbers: list[tuple[int, int]], places: torch.Tensor, codes: torch.Tensor) -> None:
             if job.is_cancelled:
                 raise Cancelled
+            before = len(job.codes[numbers[0][1]])
             for (_, candidate), row in zip(numbers, codes.tolist(), strict=True):
-                job.codes[candidate].extend(row)
+                early.update(zip(((candidate, place) for place in places.tolist()), row, strict=True))
+                own = job.codes[candidate]
+                while (candidate, len(own)) in early:
+                    own.append(early.pop((candidate, len(own))))
                 self.num_codes += len(row)
-            if len(job.codes[numbers[0][1]]) % STEPS_A_TURN == 0:
+            if len(job.codes[numbers[0][1]]) // STEPS_A_TURN > before // STEPS_A_TURN:
                 job.tell()
+                self._go_on(job)
 
-        try:
-            if isinstance(job.asked, Score | Choose):
-                job.result.set_result(job.asked.measure(lvm))
-                return
-            assert job.way is not None and isinstance(job.asked, Complete | Analogy | Compose)
-            answer = job.asked.ask(
-                lvm, num_candidates=job.way.num_candidates, seed=job.way.seed, sampling=job.way.sampling, exact=True,
-                on_codes=on_codes,
-            )  # fmt: skip
-            job.result.set_result(answer)
-        except Exception as error:
-            job.result.set_exception(error)
+        return on_codes
+
+    def _go_on(self, job: Job) -> None:
+        """Between two parts of an answer: nobody may wait for it any more, and others have their turn."""
+        self._turn()
+        if _is_long(job) and self._alone and not job.is_cancelled:
+            self._answer_alone(self._alone.popleft())
+        if job.is_cancelled:
+            raise Cancelled
 
     def _let_join(self, table: _Table) -> None:
         """Prompts that wait and fit beside those that run: their pictures are encoded, and they join."""
@@ -233,6 +265,13 @@ class Worker:
                 log.exception("drawing failed")
 
 
+def _is_long(job: Job) -> bool:
+    """It draws many pictures."""
+    return (
+        isinstance(job.asked, Drawing) and job.way is not None and job.way.num_candidates * job.asked.num_frames > LONG
+    )
+
+
 def _table(lvm: LVM) -> _Table:
     bundle = lvm.bundle
     pool = Pool(bundle.decoder, num_codes=bundle.tokenizer.codebook_size)
@@ -243,11 +282,11 @@ def _rows_of(table: _Table, jobs: list[Job]) -> dict[Job, list[Row]]:
     """A row for each candidate of jobs that are drawn; their chance is that of prompt 0 of a call of the LVM."""
     bundle = table.lvm.bundle
     num_each = bundle.tokenizer.codes_per_image
-    shown = [job.asked.shown for job in jobs if isinstance(job.asked, Complete | Analogy | Compose)]
+    shown = [job.asked.shown for job in jobs if isinstance(job.asked, Drawing)]
     codes = table.encoder([picture for pictures in shown for picture in pictures])
     rows: dict[Job, list[Row]] = {}
     for job, images in zip(jobs, codes.split([len(pictures) for pictures in shown]), strict=True):
-        assert job.way is not None and isinstance(job.asked, Complete | Analogy | Compose)
+        assert job.way is not None and isinstance(job.asked, Drawing)
         prompt = code_row(images, bundle.special.bos)
         seeds = row_seeds(job.way.seed, [0], job.way.num_candidates)
         num_new = job.asked.num_frames * num_each
@@ -262,7 +301,7 @@ def _finish(table: _Table, whole: Mapping[Job, list[Row]]) -> None:
     """Answers of jobs whose rows are all drawn; those of one form are read out together."""
 
     def form(job: Job) -> tuple[Any, ...]:
-        assert isinstance(job.asked, Complete | Analogy | Compose)
+        assert isinstance(job.asked, Drawing)
         return len(whole[job]), job.asked.num_frames, job.asked.has_query
 
     for (_, _, has_query), group in groupby(sorted(whole, key=form), key=form):

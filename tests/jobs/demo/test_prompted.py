@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from openlvm.core.images import ImagePreparation
+from openlvm.evaluation.suites.questions import ASKED, COMPOSED, Answered, Chosen, puzzles, questions
 from openlvm.jobs.demo.prompted import gallery, run_demo
-from openlvm.jobs.demo.questions import ASKED, COMPOSED, Answered, Chosen, puzzles, questions
 from openlvm.prompting.lvm import Choice
 from openlvm.sources.pack import PackObjects
 

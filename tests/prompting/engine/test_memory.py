@@ -3,12 +3,11 @@
 import dataclasses
 import subprocess
 import sys
-import weakref
 
 import pytest
 import torch
+from cache_bytes import bytes_of_caches
 
-from openlvm.model.cache import KVCache
 from openlvm.model.sizes import SIZES
 from openlvm.prompting.engine import prefixes
 from openlvm.prompting.engine.generate import generate
@@ -20,27 +19,6 @@ K = 16
 def prompts(lengths: list[int]) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     return [torch.randint(0, K, (length,), generator=generator) for length in lengths]
-
-
-def bytes_of_caches(monkeypatch) -> list[int]:
-    """After each forward, the bytes of all caches alive."""
-    alive, sums = {}, []
-    begin, advance = KVCache.__init__, KVCache.advance
-
-    def watched(self, keys, values, **how):
-
-        begin(self, keys, values, **how)
-        storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in [*keys, *values]}
-        alive[id(self)] = (weakref.ref(self), storages)
-
-    def counted(self, num_positions):
-        advance(self, num_positions)
-        storages = {at: size for ref, found in alive.values() if ref() is not None for at, size in found.items()}
-        sums.append(sum(storages.values()))
-
-    monkeypatch.setattr(KVCache, "__init__", watched)
-    monkeypatch.setattr(KVCache, "advance", counted)
-    return sums
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from http_calls import multipart, picture_file, post
 
 from openlvm.core.images import read_image
+from openlvm.prompting import scoring
 
 
 def wait_until(is_so, seconds: float = 10) -> bool:
@@ -50,7 +51,19 @@ def test_json_and_multipart_get_the_same_answer(server, lvm, pictures, texts):
         ("complete", {"images": ["P"], "frames": 2}, 422, "frames: Extra inputs"),
         ("complete", {"images": ["P"], "num_frames": "2"}, 422, "num_frames: Input should be a valid integer"),
         ("complete", {"images": ["P"], "num_frames": True}, 422, "num_frames"),
-        ("complete", {"images": ["P"], "num_frames": 16}, 422, "1 images and 16 more do not fit"),
+        ("complete", {"images": ["P"], "num_frames": 257}, 422, "this server draws at most 256 for one request"),
+        ("complete", {"images": ["P"], "num_frames": 65, "num_candidates": 4}, 422, "are 260 pictures; this server"),
+        ("complete", {"images": ["P"] * 20}, 422, "20 images and 1 more do not fit"),
+        ("complete", {"images": ["P"], "keep": 16}, 422, "keep=16 must lie in 1 .. 15"),
+        ("complete", {"images": ["P"], "keep": 0}, 422, "keep"),
+        ("complete", {"images": ["P"], "slide": 1}, 422, "slide: Input should be a valid boolean"),
+        ("complete", {"images": ["P"], "num_frames": 16, "ahead": 1}, 422, "ahead=1 draws within the context alone"),
+        ("complete", {"images": ["P"], "ahead": 0}, 422, "ahead"),
+        ("complete", {"images": ["P"], "fast": True, "exact": True}, 422, "are different ways of drawing"),
+        ("complete", {"images": ["P"], "ensemble": 2}, 422, "ensemble: Extra inputs"),
+        ("analogy", {"pairs": [["P", "P"]] * 4, "query": "P", "ensemble": 9}, 422, "asks in at most 8 orders"),
+        ("analogy", {"pairs": [["P", "P"]], "query": "P", "ensemble": 2}, 422, "ensemble=2 must lie in 1 .. 1"),
+        ("analogy", {"pairs": [["P", "P"]] * 2, "query": "P", "ensemble": 2, "fast": True}, 422, "leave out ensemble"),
         ("complete", {"images": ["P"] * 65}, 413, "65 pictures given; this server takes 64"),
         ("complete", {"images": ["P"], "seed": -1}, 422, "seed"),
         ("complete", {"images": ["P"], "num_candidates": 17}, 422, "this server draws at most 16"),
@@ -157,6 +170,49 @@ def test_a_client_that_leaves_cancels_its_drawing(serving, texts, gate, is_strea
     gate.set()
     assert wait_until(lambda: server.service.worker.state()["rows"] == 0)
     assert server.service.worker.num_codes < 16
+
+
+@pytest.fixture
+def slow_measuring(monkeypatch):
+    """One option a batch, each takes a fifth of a second; the list counts them."""
+    measured, real = [], scoring.option_log_probs
+    monkeypatch.setitem(scoring.CODES_AT_ONCE, "cpu", 1)
+    monkeypatch.setattr(
+        scoring, "option_log_probs",
+        lambda *given, **how: [measured.append(given), time.sleep(0.2), real(*given, **how)][2],
+    )  # fmt: skip
+    return measured
+
+
+def test_a_client_that_leaves_ends_its_measuring(serving, texts, slow_measuring):
+    server = serving()
+    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=20)
+    asked = {"context": texts[:2], "options": texts[3:18]}
+    connection.request("POST", "/v1/choose", json.dumps(asked), {"Content-Type": "application/json"})
+    assert wait_until(lambda: slow_measuring)
+    connection.close()
+    assert wait_until(lambda: server.service.requests.taken == 0)
+    assert post(server.url, "score", {"context": texts[:1], "target": texts[1]})[0] == 200  # after it
+    assert len(slow_measuring) < 8
+
+
+def test_time_over_ends_measuring(serving, texts, slow_measuring):
+    server = serving(request_seconds=0.5)
+    status, told = post(server.url, "choose", {"context": texts[:2], "options": texts[3:18]})
+    assert status == 503 and "longer than the 0.5 s" in told["error"]
+    time.sleep(0.4)
+    assert len(slow_measuring) < 6
+
+
+@pytest.mark.parametrize("more", [{}, {"exact": True}, {"reuse": True, "keep": 5}], ids=str)
+def test_time_over_ends_frames_beyond_the_context(serving, texts, more):
+    server = serving(request_seconds=0.2, max_drawn=4096)
+    status, told = post(server.url, "complete", {"images": texts[:5], "num_frames": 4000, **more})
+    assert status == 503 and "longer than the 0.2 s" in told["error"]
+    assert post(server.url, "score", {"context": texts[:1], "target": texts[1]})[0] in (200, 503)
+    drawn = server.service.worker.num_codes
+    time.sleep(0.2)
+    assert drawn == server.service.worker.num_codes < 4 * 4000
 
 
 def test_a_full_server_refuses_before_it_reads(serving, texts, gate):

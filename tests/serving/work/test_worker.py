@@ -4,7 +4,9 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
+from openlvm.prompting import scoring
 from openlvm.prompting.sampling import Sampling
 from openlvm.serving.work import worker as workers
 from openlvm.serving.work.asked import Analogy, Cancelled, Choose, Complete, Compose, Job, Score, Way
@@ -63,6 +65,160 @@ def test_exact_jobs_have_the_same_bits_in_company(worker, lvm, pictures, pairs):
         reference = lvm.analogy(pairs, pictures[number], seed=number, exact=True)
         for field in ("codes", "images", "log_probs", "entropies", "gain"):
             assert np.array_equal(getattr(answer, field), getattr(reference, field))
+
+
+WAYS = {
+    "beyond the context": ("complete", {"num_frames": 20}),
+    "slide": ("complete", {"given": 20, "num_frames": 3, "slide": True}),
+    "keep": ("complete", {"given": 20, "num_frames": 20, "slide": True, "keep": 5}),
+    "slide to what fits": ("complete", {"given": 20, "num_frames": 3, "slide": True, "keep": 4}),
+    "reuse": ("complete", {"num_frames": 20, "keep": 6, "reuse": True}),
+    "reuse of nothing": ("complete", {"num_frames": 2, "reuse": True}),
+    "ensemble": ("analogy", {"ensemble": 2}),
+    "fast complete": ("complete", {"num_frames": 5, "fast": True}),
+    "fast analogy": ("analogy", {"fast": True}),
+    "ahead": ("complete", {"num_frames": 4, "ahead": 1}),
+}
+"""What the pool cannot draw."""
+NOT_EXACT = {"ensemble", "fast complete", "fast analogy", "ahead"}
+
+
+def alone(lvm, pictures, pairs, name, on_change=None, **how):
+    """A job of `WAYS`, and the call of the LVM that it is."""
+    verb, given = WAYS[name]
+    of_way = {key: given[key] for key in ("fast", "ahead") if key in given} | how
+    of_asked = {key: value for key, value in given.items() if key not in ("given", "fast", "ahead")}
+    if verb == "analogy":
+        job = job_of(Analogy(pairs=pairs, query=pictures[4], **of_asked), on_change, **of_way)
+        return job, lambda: lvm.analogy(pairs, pictures[4], **of_asked, **of_way)
+    images = pictures[: given.get("given", 5)]
+    job = job_of(Complete(images=images, **of_asked), on_change, **of_way)
+    return job, lambda: lvm.complete(images, **of_asked, **of_way)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_what_the_pool_cannot_draw_has_the_bits_of_the_lvm_in_company(worker, lvm, pictures, pairs, name):
+    for exact in (False,) if name in NOT_EXACT else (False, True):
+        job, call = alone(lvm, pictures, pairs, name, num_candidates=3, seed=6, exact=exact)
+        others = [job_of(Complete(images=pictures[2:6], num_frames=9), seed=seed) for seed in range(3)]
+        answers, expected = submit(worker, job, *others), call()
+        for field in ("codes", "images", "log_probs", "entropies", "numbers", "gain", "reuse_error"):
+            assert np.array_equal(getattr(answers[0], field), getattr(expected, field)), field
+        in_turn = {int(number): codes for number, codes in zip(expected.numbers, expected.codes, strict=True)}
+        assert [own == in_turn[number].flatten().tolist() for number, own in enumerate(job.codes)] == [True] * 3
+        for seed, other in enumerate(answers[1:]):
+            assert np.array_equal(other.codes, lvm.complete(pictures[2:6], num_frames=9, seed=seed).codes)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_a_cancelled_job_stops_in_every_way_of_drawing(worker, lvm, pictures, pairs, name, monkeypatch):
+    monkeypatch.setattr(workers, "STEPS_A_TURN", 1)
+    job, _ = alone(lvm, pictures, pairs, name, lambda: job.cancel(), num_candidates=2)
+    with pytest.raises(Cancelled):
+        submit(worker, job)
+    assert 1 <= worker.num_codes <= 34  # those of a first step (two rows), or of a first window
+
+
+def test_a_job_is_cancelled_before_its_next_code(worker, pictures, monkeypatch):
+    def ask(self, lvm, *, on_codes, **how):
+        for place in range(4):
+            on_codes([(0, 0)], torch.tensor([place]), torch.tensor([[7]]))
+            job.cancel()
+
+    monkeypatch.setattr(Complete, "ask", ask)
+    job = job_of(Complete(images=pictures[:3], num_frames=1), exact=True)
+    with pytest.raises(Cancelled):
+        submit(worker, job)
+    assert job.codes == [[7]]
+
+
+def test_codes_drawn_ahead_are_told_in_order(worker, pictures, monkeypatch):
+    """Rows of four codes, each one code ahead of the next: place 4 is drawn before place 3."""
+    steps = [[0], [1, 4], [2, 5, 8], [3, 6, 9, 12], [7, 10, 13], [11, 14], [15]]
+
+    def ask(self, lvm, *, on_codes, **how):
+        for places in steps:
+            on_codes([(0, 0), (0, 1)], torch.tensor(places), torch.tensor([places, [100 + one for one in places]]))
+
+    monkeypatch.setattr(workers, "STEPS_A_TURN", 1)
+    monkeypatch.setattr(Complete, "ask", ask)
+    told = []
+    job = job_of(
+        Complete(images=pictures[:3], num_frames=4), lambda: told.append(len(job.codes[0])), num_candidates=2, ahead=1
+    )
+    submit(worker, job)
+    assert told == [1, 2, 3, 7, 11, 15, 16]
+    assert job.codes == [list(range(16)), list(range(100, 116))]
+
+
+def test_others_are_drawn_while_one_is_drawn_by_itself(worker, lvm, pictures, pairs):
+    started, ended = threading.Event(), []
+    long = job_of(Complete(images=pictures[:4], num_frames=60), started.set)
+    other = job_of(Analogy(pairs=pairs, query=pictures[4]), seed=1)
+    for job in (long, other):
+        worker.check(job)
+    long.result.add_done_callback(lambda _: ended.append("long"))
+    other.result.add_done_callback(lambda _: ended.append("other"))
+    worker.submit(long)
+    assert started.wait(SECONDS)
+    worker.submit(other)
+    assert np.array_equal(other.result.result(SECONDS).codes, lvm.analogy(pairs, pictures[4], seed=1).codes)
+    assert np.array_equal(long.result.result(SECONDS).codes, lvm.complete(pictures[:4], num_frames=60).codes)
+    assert ended == ["other", "long"]
+
+
+def test_a_long_one_lets_those_through_who_draw_less_by_themselves(worker, lvm, pictures, pairs):
+    started, ended = threading.Event(), []
+    jobs = {
+        "long": job_of(Complete(images=pictures[:4], num_frames=60), started.set, exact=True),
+        "long too": job_of(Complete(images=pictures[:4], num_frames=17), num_candidates=1),
+        "exact": job_of(Analogy(pairs=pairs, query=pictures[4]), seed=1, exact=True),
+        "score": job_of(Score(context=pictures[:2], target=pictures[3], restrict=False)),
+    }
+    for name, job in jobs.items():
+        worker.check(job)
+        job.result.add_done_callback(lambda _, name=name: ended.append(name))
+    worker.submit(jobs["long"])
+    assert started.wait(SECONDS)
+    for name in ("long too", "exact", "score"):
+        worker.submit(jobs[name])
+    answers = {name: job.result.result(SECONDS) for name, job in jobs.items()}
+    assert ended == ["exact", "score", "long", "long too"]
+    frames = lvm.complete(pictures[:4], num_frames=60, exact=True)
+    assert np.array_equal(answers["long"].log_probs, frames.log_probs)
+    assert np.array_equal(answers["exact"].log_probs, lvm.analogy(pairs, pictures[4], seed=1, exact=True).log_probs)
+    assert worker.state() == {"rows": 0, "waiting": 0}
+
+
+def test_short_ones_are_answered_by_themselves_in_the_order_they_came(lvm, pictures):
+    worker, ended = Worker({"tiny": lvm}, max_bytes=2**30), []
+    for number in range(4):
+        job = job_of(Complete(images=pictures[:4], num_frames=5), exact=True)
+        job.result.add_done_callback(lambda _, number=number: ended.append(number))
+        worker.check(job)
+        worker.submit(job)
+    worker.start()
+    worker.stop()
+    assert ended == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("against", ["context", "context_free"])
+def test_a_cancelled_measurement_stops_before_its_next_rows(worker, pictures, against, monkeypatch):
+    monkeypatch.setitem(scoring.CODES_AT_ONCE, "cpu", 1)
+    job = job_of(Choose(context=pictures[:3], options=pictures[3:9], restrict=False, against=against))
+    real, measured, leaves_at = scoring.option_log_probs, [], 3 if against == "context" else 6
+
+    def measure(*given, **how):
+        measured.append(given)
+        if len(measured) == leaves_at:
+            job.cancel()
+        return real(*given, **how)
+
+    monkeypatch.setattr(scoring, "option_log_probs", measure)
+    with pytest.raises(Cancelled):
+        submit(worker, job)
+    assert len(measured) == leaves_at
+    assert submit(worker, job_of(Score(context=pictures[:2], target=pictures[3], restrict=False)))[0] > 0
 
 
 def test_measures_equal_calls_of_the_lvm(worker, lvm, pictures):

@@ -1,4 +1,4 @@
-"""What the demo asks, and what comes back: one prompt of every task, on held-out pictures, one puzzle of each kind.
+"""What demo and playground ask: one prompt of every task, on held-out pictures, and one puzzle of each kind.
 
     analogy      a A b B c C | _          the suite's packaged tasks, 3 pairs
     sequence     f0 f1 f2 f3 f4 | _ _ _
@@ -109,13 +109,18 @@ class Chosen:
     @property
     def name(self) -> str:
         """What the puzzle is about: "color", "shape", "size" or "matrix"."""
-        return self.puzzle.kind if self.puzzle.kind in ATTRIBUTES else "matrix"
+        return puzzle_name(self.puzzle)
 
     @property
     def captions(self) -> list[str]:
         """Under each option: its perplexity, and whether it is the right one."""
         right = [" right" if number == self.puzzle.answer else "" for number in range(len(self.puzzle.options))]
         return [f"{value:.3g}{word}" for value, word in zip(self.choice.perplexities, right, strict=True)]
+
+
+def puzzle_name(puzzle: Puzzle) -> str:
+    """What a puzzle is about: "color", "shape", "size" or "matrix"."""
+    return puzzle.kind if puzzle.kind in ATTRIBUTES else "matrix"
 
 
 def questions(preparation: ImagePreparation, *, seed: int) -> Iterator[Question]:
