@@ -7,10 +7,15 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
     if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then echo $$python; break; fi; done)
 CONSTRAINT := $(shell if ! nvidia-smi -L >/dev/null 2>&1; then echo "-c constraints-cpu.txt"; fi)
 BIN := .venv/bin
+# Bytecode of what is imported is written then: 17,000 files of it, most never imported, were half the time of pip.
+INSTALL = $(BIN)/python -m pip install --quiet --no-compile $(CONSTRAINT)
 USE := .venv/.use
 DEVELOP := .venv/.develop
 # Two processes of one thread each beat two of two on two cores, and the numbers do not depend on the machine.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
+# Where bytecode is not to be written, each of the processes that tests start would compile openlvm and torch anew.
+unexport PYTHONDONTWRITEBYTECODE
+export MYPY_NUM_WORKERS ?= 2
 TIERS := not slow and not gpu and not weights
 ALL_TIERS := $(if $(CONSTRAINT),not gpu and )not weights
 
@@ -30,12 +35,12 @@ help:
 	$(PYTHON) -m venv .venv
 
 $(USE): .venv/bin/python pyproject.toml constraints-cpu.txt
-	$(BIN)/python -m pip install --quiet $(CONSTRAINT) -e .
+	$(INSTALL) -e .
 	@touch $(USE)
 
-$(DEVELOP): $(USE) pyproject.toml constraints-cpu.txt
-	$(BIN)/python -m pip install --quiet $(CONSTRAINT) -e '.[dev]'
-	@touch $(DEVELOP)
+$(DEVELOP): .venv/bin/python pyproject.toml constraints-cpu.txt
+	$(INSTALL) -e '.[dev]'
+	@touch $(USE) $(DEVELOP)
 
 demo: $(USE)
 	$(BIN)/openlvm demo

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TypeGuard
 
@@ -96,16 +97,17 @@ def check_docstrings(name: Path, body: list[ast.stmt], said: set[str]) -> Iterat
                 yield f"{name}:{node.lineno}: {node.name} has no docstring"
 
 
+@cache
 def said_by_protocols(folder: Path) -> set[str]:
     """Names of methods that a protocol of the folder or one above describes: what fulfils it need not repeat it."""
-    within = [above for above in (folder, *folder.parents) if above.is_relative_to(ROOT / PACKAGE)]
     classes = [
         node
-        for path in (path for above in within for path in above.glob("*.py"))
+        for path in folder.glob("*.py")
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.ClassDef) and any(ast.unparse(base).startswith("Protocol") for base in node.bases)
     ]
-    return {node.name for one in classes for node in one.body if _is_function(node) and ast.get_docstring(node)}
+    here = {node.name for one in classes for node in one.body if _is_function(node) and ast.get_docstring(node)}
+    return here if folder == ROOT / PACKAGE else here | said_by_protocols(folder.parent)
 
 
 def _is_function(node: ast.AST) -> TypeGuard[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from openlvm.cli.main import main
+from openlvm.core.files import read_json
 from openlvm.core.images import ImagePreparation
 from openlvm.core.runs import read_metrics
 from openlvm.evaluation.trials import CONDITIONS
@@ -20,6 +22,7 @@ from openlvm.recipes.demo import GENERATED, TASKS
 from openlvm.sources.pack import PackObjects
 from openlvm.tokenizer.folder import load_tokenizer
 
+pytestmark = pytest.mark.timeout(300)  # the demo, made for whichever test comes first, is a minute of one core
 COMMAND = (sys.executable, "-m", "openlvm")
 
 
@@ -32,37 +35,30 @@ def losses(at: Path) -> list[tuple[int, float, float]]:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`openlvm train demo --tiny`, uninterrupted."""
-    at = tmp_path_factory.mktemp("demo") / "whole"
-    done = run("train", "demo", "--tiny", "--run", str(at))
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`openlvm demo --train --tiny`, uninterrupted; the run of its training is in the folder `lvm`."""
+    out = tmp_path_factory.mktemp("whole") / "demo"
+    done = run("demo", "--train", "--tiny", "--out", str(out), "--json")
     assert done.returncode == 0, done.stderr
-    return at
+    assert Path(json.loads(done.stdout)["page"]) == out / "index.html"
+    return out
 
 
-@pytest.mark.timeout(300)
-def test_demo_writes_page_gallery_and_report(tmp_path):
-    done = run("demo", "--train", "--tiny", "--out", str(tmp_path / "demo"), "--json")
-    assert done.returncode == 0, done.stderr
-    assert Path(json.loads(done.stdout)["page"]) == tmp_path / "demo" / "index.html"
-    report = json.loads((tmp_path / "demo" / "report.json").read_text())
+def test_demo_writes_page_gallery_and_report(demo):
+    report = read_json(demo / "report.json", "report")
     assert list(report["tasks"]) == sorted(task.name for task in TASKS)
     for task in report["tasks"].values():
         assert set(task["pixel_error"]) == set(CONDITIONS)
         assert task["pixel_error"]["ceiling"] < task["pixel_error"]["mean"]
     errors = [task["pixel_error"]["wrong"] for task in report["tasks"].values()]
     assert report["overall"]["pixel_error"]["wrong"] == pytest.approx(np.mean(errors))
-    page = (tmp_path / "demo" / "index.html").read_text()
+    page = (demo / "index.html").read_text()
     assert not re.search(r'(src|href)="(?!data:)', page)  # opens from disk, without a network
     assert all(f"<h2>{task.name}</h2>" in page for task in TASKS)
-    assert np.asarray(Image.open(tmp_path / "demo" / "gallery.png")).std() > 30
-    again = run("demo", "--train", "--tiny", "--out", str(tmp_path / "demo"))
-    assert again.returncode == 0, again.stderr
-    assert json.loads((tmp_path / "demo" / "report.json").read_text())["tasks"] == report["tasks"]
+    assert np.asarray(Image.open(demo / "gallery.png")).std() > 30
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_demo_from_scratch_uses_the_tokenizer_it_trained(tmp_path):
     done = run("demo", "--train", "--tiny", "--from-scratch", "--out", str(tmp_path / "demo"))
     assert done.returncode == 0, done.stderr
@@ -72,16 +68,10 @@ def test_demo_from_scratch_uses_the_tokenizer_it_trained(tmp_path):
     assert (tmp_path / "demo" / "index.html").exists()
 
 
-@pytest.mark.timeout(300)
-def test_training_repeats_with_one_seed(trained, tmp_path):
-    done = run("train", "demo", "--tiny", "--run", str(tmp_path / "again"))
-    assert done.returncode == 0, done.stderr
-    assert len(losses(trained)) == 6 and losses(tmp_path / "again") == losses(trained)
-
-
-@pytest.mark.timeout(300)
-def test_training_killed_between_checkpoints_resumes_to_the_bit(trained, tmp_path):
-    at = tmp_path / "killed"
+def test_demo_killed_between_checkpoints_ends_the_same_to_the_bit(demo, tmp_path):
+    """Its first steps are a second run with one seed; it is begun as a training and finished as a demo."""
+    out, whole = tmp_path / "demo", demo / "lvm"
+    at = out / "lvm"
     process = subprocess.Popen([*COMMAND, "train", "demo", "--tiny", "--run", str(at)], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 200
     while process.poll() is None and time.monotonic() < deadline:
@@ -90,17 +80,18 @@ def test_training_killed_between_checkpoints_resumes_to_the_bit(trained, tmp_pat
         time.sleep(0.01)
     process.wait()
     assert process.returncode == -9
-    done = run("train", "demo", "--tiny", "--run", str(at), "--resume")
+    before = losses(at)
+    done = run("demo", "--train", "--tiny", "--out", str(out))
     assert done.returncode == 0, done.stderr
-    assert losses(at) == losses(trained)
+    assert len(losses(whole)) == 6 and losses(at) == losses(whole) and before == losses(whole)[: len(before)]
     weights = "bundle/decoder/model.safetensors"
-    assert (at / weights).read_bytes() == (trained / weights).read_bytes()
+    assert (at / weights).read_bytes() == (whole / weights).read_bytes()
+    assert read_json(out / "report.json", "report")["tasks"] == read_json(demo / "report.json", "report")["tasks"]
 
 
-def test_training_refuses_a_folder_that_holds_a_run(trained):
-    done = run("train", "demo", "--tiny", "--run", str(trained))
-    assert done.returncode == 2
-    assert "resume" in done.stderr.strip().splitlines()[-1]
+def test_training_refuses_a_folder_that_holds_a_run(demo, capsys):
+    assert main(["train", "demo", "--tiny", "--run", str(demo / "lvm")]) == 2
+    assert "resume" in capsys.readouterr().err.strip().splitlines()[-1]
 
 
 def test_scenes_of_the_report_are_of_different_objects():

@@ -89,6 +89,13 @@ def test_sliders_reach_the_drawing(service, lvm, words, pictures, how, sampling)
     assert f"Sampling({'temperature=0.0' if sampling == GREEDY else 'temperature=1.5, top_p=0.5'})" in last
 
 
+def test_frames_go_on_beyond_the_context(service, lvm, words, pictures):
+    expected = lvm.complete(pictures[:3], num_frames=20, seed=5, exact=True, sampling=Sampling(top_p=1.0))
+    found = drawn(answers(service, words("complete"), frames=20, candidates=1)[-1])
+    assert len(found) == 20 > lvm.bundle.images_in_context
+    assert all(np.array_equal(*both) for both in zip(found, expected.images[0], strict=True))
+
+
 def test_two_lvms_answer_side_by_side(service, words):
     last = answers(service, words("analogy"), beside="other")[-1]
     assert re.findall(r"<h3>(\w+), [\d.]+ s</h3>", last) == ["tiny", "other"]

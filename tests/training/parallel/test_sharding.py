@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import joined
 from small_plans import small_decoder
-from split_runs import finish, start_ranks, train_small
+from split_runs import finish, fork_ranks, start_ranks, train_small
 
 from openlvm.core.runs import read_metrics
 from openlvm.training.checkpoint import load_weights
@@ -39,7 +40,7 @@ def assert_equal_but_for_rounding(one: Path, several: Path, *, steps: int = 5) -
 def runs(tmp_path_factory) -> Path:
     """Runs on one process and on two, by name."""
     at = tmp_path_factory.mktemp("runs")
-    two = start_ranks(
+    two = fork_ranks(
         2,
         [
             {"at": f"{at}/fsdp", "parallel": "fsdp"},
@@ -52,12 +53,13 @@ def runs(tmp_path_factory) -> Path:
             {"at": f"{at}/exploding2", "parallel": "fsdp", "explode": True, "max_roll_backs": 1},
             {"at": f"{at}/codebook2", "parallel": "fsdp", "codebook": True},
         ],
+        at,
     )  # fmt: skip
     train_small(at / "one")
     train_small(at / "muon", optim=MUON, tied=True)
     train_small(at / "codebook", codebook=True)
     train_small(at / "exploding", explode=True, max_roll_backs=1)
-    finish(two)
+    joined(two)
     return at
 
 

@@ -1,17 +1,14 @@
 """Training a tokenizer: its pictures, its objective, and that it learns, repeats and resumes."""
 
 import json
-import os
-import pickle
 import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked import Forked, joined
 from PIL import Image
 
 from openlvm.core.images import ImagePreparation
@@ -194,22 +191,16 @@ def test_two_processes_match_one(folder, tmp_path, adversary, within):
     """gloo: k-means, codebook, revival, averages and anchors agree; losses differ by the order of float sums only."""
     config = replace(whole_objective(folder), adversarial=adversary)
     train_tokenizer(config, tmp_path / "one")
-    path = tmp_path / "config.pickle"
-    path.write_bytes(pickle.dumps(config))
-    script = (
-        "import pickle, sys, torch; torch.set_num_threads(1); from pathlib import Path;"
-        "from openlvm.training.tokenizer.train import train_tokenizer;"
-        "train_tokenizer(pickle.loads(Path(sys.argv[1]).read_bytes()), sys.argv[2])"
-    )
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
-    where["PYTHONPATH"] = str(Path(__file__).parents[3])
-    command = [sys.executable, "-c", script, str(path), str(tmp_path / "two")]
     running = [
-        subprocess.Popen(command, env={**os.environ, **where, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
+        Forked(
+            train_tokenizer, config, tmp_path / "two",
+            environment={**where, "RANK": str(rank)},
+            words_at=tmp_path / f"rank-{rank}.txt",
+        )
         for rank in range(2)
-    ]
-    words = [process.communicate(timeout=110)[1] for process in running]
-    assert [process.returncode for process in running] == [0, 0], words
+    ]  # fmt: skip
+    joined(running)
     one, two = (read_metrics(tmp_path / name) for name in ("one", "two"))
     assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], rel=within)
     for left, right in zip(one, two, strict=True):
