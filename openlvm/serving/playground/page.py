@@ -20,6 +20,8 @@ STYLE = (WEB / "page.css").read_text()
 THEME = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 CANDIDATES, FRAMES = 4, 2
 """Drawn unless somebody moves the sliders."""
+MOST_FRAMES = 32
+"""Beyond the context the first pictures are dropped, as `LVM.complete` does."""
 SESSIONS_KEPT = 16
 """Of which Gradio keeps the last prompt and answer, which nothing here reads; it would keep those of 10,000."""
 HEADER = (
@@ -106,8 +108,7 @@ def _how_to_draw(service: Service) -> list[Any]:
         candidates = gr.Slider(
             1, service.limits.max_candidates, CANDIDATES, step=1, label="Candidates", elem_classes="lvm-drawn"
         )
-        most = lvm.bundle.images_in_context - 1
-        frames = gr.Slider(1, most, min(FRAMES, most), step=1, label="Frames", elem_classes="lvm-frames")
+        frames = gr.Slider(1, MOST_FRAMES, FRAMES, step=1, label="Frames", elem_classes="lvm-frames")
     with gr.Row(elem_classes=["lvm-how", "lvm-drawn"]):
         temperature = gr.Slider(
             0, 2, sampling.temperature, step=0.05, label="Temperature", info="0 takes the likeliest code"

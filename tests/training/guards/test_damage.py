@@ -1,18 +1,16 @@
 """A byte that changed in a checkpoint is one line that names the file; ranks share the reading; kills harm nothing."""
 
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch.distributed as dist
+from forked import Forked, joined
 from small_plans import small_decoder
-from split_runs import HERE, finish, start_ranks, train_small
+from split_runs import fork_ranks, train_dying, train_small
 
 from openlvm.core.runs import RunFolder, read_metrics
 from openlvm.training.checkpoint import load_checkpoint, load_state
@@ -36,7 +34,7 @@ def flip(file: Path, place: int) -> None:
 def two(tmp_path_factory) -> Path:
     """A run on two ranks, split."""
     at = tmp_path_factory.mktemp("runs") / "two"
-    finish(start_ranks(2, [{"at": str(at), "parallel": "fsdp"}]))
+    joined(fork_ranks(2, [{"at": str(at), "parallel": "fsdp"}], at.parent))
     return at
 
 
@@ -90,14 +88,14 @@ def test_damage_of_one_shard_stops_all_ranks_and_the_run_goes_on_from_the_checkp
     folder = RunFolder(at).checkpoint_at(10)
     flip(folder / "shards/__1_0.distcp", 5000)
     run = {"at": str(at), "parallel": "fsdp", "resume": True}
-    running = start_ranks(2, [run])
-    words = [process.communicate(timeout=100)[1] for process in running]
+    running = fork_ranks(2, [run], tmp_path)
+    words = [process.wait(timeout=100) for process in running]
     assert all(process.returncode for process in running)
     assert all("__1_0.distcp is damaged: its SHA-256 is not" in told for told in words)
     with pytest.raises(ValueError, match=r"__1_0.distcp is damaged.*goes on from the checkpoint before"):
         train_small(**run)
     shutil.rmtree(folder)
-    finish(start_ranks(2, [run]))
+    joined(fork_ranks(2, [run], tmp_path))
     assert losses_of(at) == losses_of(two)
 
 
@@ -105,24 +103,8 @@ def test_damage_of_one_shard_stops_all_ranks_and_the_run_goes_on_from_the_checkp
 def test_kill_9_while_a_checkpoint_is_digested_leaves_the_one_before(two, tmp_path, moment):
     """Killed in the second checkpoint, of step 10, before it bears its name."""
     at = tmp_path / "killed"
-    kill = f"""
-import os, signal
-from small_plans import small_decoder
-from split_runs import train_small
-import openlvm.training.parallel.shards as shards
-found, calls = shards.{moment}, []
-def dying(*args):
-    calls.append(args)
-    if "step-00000010" in str(args[0]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return found(*args)
-shards.{moment} = dying
-train_small({str(at)!r}, parallel="fsdp")
-"""
-    where = ":".join(map(str, (HERE.parents[2], HERE.parents[1], HERE, HERE.parent / "decoder")))
-    killed = subprocess.run(
-        [sys.executable, "-c", kill], env={**os.environ, "PYTHONPATH": where}, stderr=subprocess.DEVNULL
-    )
+    killed = Forked(train_dying, str(at), moment, environment={}, words_at=tmp_path / "words.txt")
+    killed.wait(timeout=100)
     assert killed.returncode == -signal.SIGKILL and list(RunFolder(at).checkpoints()) == [5]
     train_small(at, parallel="fsdp", resume=True)
     assert list(RunFolder(at).checkpoints()) == [5, 10] and losses_of(at) == pytest.approx(losses_of(two), rel=1e-5)
