@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["torch._dynamo", "torch.distributed.fsdp", "openlvm.training.decoder.train"])
 
@@ -16,6 +18,7 @@ class Forked:
 
     def __init__(self, function: Callable, *args: Any, environment: Mapping[str, str], words_at: Path):
         self._words_at = words_at
+        words_at.write_text("")  # nothing of an earlier process, nor no file where this one dies before it begins
         whole = {**os.environ, **environment}
         self._process = FORKS.Process(target=_call, args=(function, args, whole, words_at), daemon=True)
         self._process.start()
@@ -48,5 +51,6 @@ def joined(running: Sequence[Forked], timeout: float = 100) -> None:
 def _call(function: Callable, args: tuple, environment: Mapping[str, str], words_at: Path) -> None:
     os.environ.clear()
     os.environ.update(environment)
-    os.dup2(os.open(words_at, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    os.dup2(os.open(words_at, os.O_WRONLY), 2)
+    torch.set_num_threads(1)  # the server may have begun outside a test, without OMP_NUM_THREADS
     function(*args)

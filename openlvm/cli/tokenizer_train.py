@@ -9,6 +9,7 @@ import tyro
 
 from openlvm.cli import train
 from openlvm.cli.command import Outcome, parse, report
+from openlvm.core.ranks import ranks_from_environment
 
 VERB = "tokenizer train"
 
@@ -85,6 +86,8 @@ def _fine_tune(options: FineTune) -> Outcome:
         keep=options.keep,
     )
     trained = run_recipe(config, at=options.run, resume=options.resume, device=options.device)
+    if not ranks_from_environment().is_main:  # the first rank writes what was trained, and says so
+        return Outcome({}, "")
     same = load_tokenizer(trained).codes_fingerprint == tokenizer.codes_fingerprint
     values = {"run": options.run, "trained": trained, "codes_are_the_same": same}
     said = "its codes are the same: stores stay valid" if same else "its codes are new: tokenize again"

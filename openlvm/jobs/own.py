@@ -7,6 +7,7 @@ import numpy as np
 
 from openlvm.bundle import SpecialIds, save_bundle, vocab_size_for
 from openlvm.core.picking import pick
+from openlvm.core.ranks import ranks_from_environment
 from openlvm.core.records import IMAGE
 from openlvm.model.folder import load_decoder
 from openlvm.model.sizes import SIZES
@@ -63,6 +64,8 @@ def train_own(config: OwnConfig, at: Path, *, resume: bool = False, device: str 
         codes_per_image=tokenizer.codes_per_image if shape.attention_bias else None,
     )
     decoder_at = train_decoder(training, at, decoder=decoder, resume=resume, device=device)
+    if not ranks_from_environment().is_main:
+        return at / "bundle"
     card = CARD.format(
         records=store.num_records,
         images=store.num_images,

@@ -27,7 +27,8 @@ from openlvm.store.permutation import Permutation, permute
 KEPT_WINDOWS = 4
 """Windows of a component that stay in memory; positions of one chunk of a plan touch two or three."""
 MAX_WINDOWS = 1 << 17
-"""Windows of a component that are laid out, at most: 1.6 s on one core; 7 s of grouped kinds, more if large."""
+"""Windows of a component that are laid out, at most: 1 to 7 s on one core, the fewer a pass has the longer; of small
+grouped kinds 7 to 14 s."""
 _SCAN = 1 << 20  # records looked at together when members are chosen
 
 

@@ -5,7 +5,7 @@ step-00001000/
   optimizer.pt             loaded with weights_only=True
   shards/                  in place of both, of a run that is split over ranks (parallel/shards.py)
   state.json               step, next position, world size, global batch, config hash, meters
-  files.json               bytes and SHA-256 of every other file (guards/damage.py)
+  files.json               bytes and SHA-256 of every other file, and of this list (guards/damage.py)
 
 A folder bears its name only when all of it is on disk; whatever kills a run leaves the checkpoint before.
 """
@@ -81,8 +81,8 @@ def load_state(at: Path) -> TrainState:
     """The state of the checkpoint folder `at`."""
     try:
         fields = read_json(at / STATE, "training state")
-    except ValueError as error:
-        raise ValueError(f"{error}; {GO_BACK}") from None
+    except (ValueError, FileNotFoundError) as error:
+        raise type(error)(f"{error}; {GO_BACK}") from None
     version = fields.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise ValueError(
@@ -99,8 +99,20 @@ def load_weights(at: Path, modules: Mapping[str, nn.Module]) -> None:
 
     Every name and shape must match, and every file be as it was written.
     """
+    load_state(at)  # refuses another format in its own words
+    _fill(at, modules, None)
+
+
+def load_checkpoint(at: Path, modules: Mapping[str, nn.Module], optimizers: Optimizers) -> TrainState:
+    """Fill modules and optimizers, in place, from the checkpoint folder `at`, whichever ranks wrote it."""
+    state = load_state(at)
+    _fill(at, modules, optimizers)
+    return state
+
+
+def _fill(at: Path, modules: Mapping[str, nn.Module], optimizers: Optimizers | None) -> None:
     if (at / SHARDS).is_dir():
-        load_shards(at, modules, None)
+        load_shards(at, modules, optimizers)
         return
     refuse_damage(at)
     for name, module in modules.items():
@@ -113,15 +125,8 @@ def load_weights(at: Path, modules: Mapping[str, nn.Module]) -> None:
             raise ValueError(f"{file_at} is damaged ({error}); {GO_BACK}") from None
         except RuntimeError as error:
             raise ValueError(f"{file_at} does not fit the module {name!r}: {error}") from None
-
-
-def load_checkpoint(at: Path, modules: Mapping[str, nn.Module], optimizers: Optimizers) -> TrainState:
-    """Fill modules and optimizers, in place, from the checkpoint folder `at`, whichever ranks wrote it."""
-    state = load_state(at)
-    if (at / SHARDS).is_dir():
-        load_shards(at, modules, optimizers)
-        return state
-    load_weights(at, modules)
+    if optimizers is None:
+        return
     optimizer_at = at / "optimizer.pt"
     try:
         saved = torch.load(optimizer_at, weights_only=True, map_location="cpu")
@@ -129,4 +134,3 @@ def load_checkpoint(at: Path, modules: Mapping[str, nn.Module], optimizers: Opti
         first_line = str(error).splitlines()[0]
         raise ValueError(f"{optimizer_at} is damaged ({first_line}); {GO_BACK}") from None
     optimizers.load_state_dict(saved)
-    return state

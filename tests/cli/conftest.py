@@ -1,6 +1,10 @@
 """Pictures, and verbs run as from the command line: what tests of verbs share."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,5 +48,17 @@ def openlvm_error(capsys):
         assert printed.err.startswith("openlvm: error: ")
         assert printed.err.count("\n") == 1
         return printed.err.strip()
+
+    return run
+
+
+@pytest.fixture
+def by_torchrun():
+    """Run a verb in two processes of torchrun's: nothing in common but their environment."""
+
+    def run(*words):
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        return subprocess.run([*torchrun, "openlvm", *map(str, words)], capture_output=True, env=environment, text=True)
 
     return run

@@ -1,9 +1,6 @@
 """`openlvm evaluate` of a published suite, and `openlvm report` of evaluations; mistakes are one line."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,6 @@ from openlvm.core.images import read_image, write_image
 from openlvm.evaluation.published.table import SUITES
 
 SMALL = ("--columns", "inversion", "--episodes", 3, "--conditions")
-TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -81,16 +77,11 @@ def test_folders_of_one_kind_are_compared(lvm_at, tmp_path, openlvm_json, openlv
 
 
 @pytest.mark.slow
-def test_torchrun_shares_a_suite_of_the_package(lvm_at, tmp_path):
+def test_torchrun_shares_a_suite_of_the_package(lvm_at, tmp_path, openlvm_json, by_torchrun):
     """Two processes give the report of one."""
-    words = ["evaluate", "reasoning", "--lvm", str(lvm_at), "--episodes", "20", "--conditions"]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"}
-    alone = [sys.executable, "-m", "openlvm", *words, "--out", str(tmp_path / "one")]
-    subprocess.run(alone, check=True, capture_output=True, env=environment)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "openlvm"]
-    ended = subprocess.run(
-        [*torchrun, *words, "--out", str(tmp_path / "two")], capture_output=True, env=environment, text=True
-    )
+    words = ["evaluate", "reasoning", "--lvm", lvm_at, "--episodes", 20, "--conditions"]
+    openlvm_json(*words, "--out", tmp_path / "one")
+    ended = by_torchrun(*words, "--out", tmp_path / "two")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("two/report.html") == 1  # one of them prints
     one, two = (json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "two"))

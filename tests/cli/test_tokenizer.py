@@ -1,9 +1,11 @@
-"""`openlvm tokenizer encode|decode`: pictures into a file of codes and back."""
+"""`openlvm tokenizer encode|decode|train`: pictures into a file of codes and back; tokenizers that go on learning."""
 
 import numpy as np
+import pytest
 import torch
 
 from openlvm.core.images import read_image
+from openlvm.core.runs import read_metrics
 from openlvm.tokenizer.folder import load_tokenizer, save_tokenizer
 from openlvm.tokenizer.vqgan import VQGAN
 
@@ -79,3 +81,17 @@ def test_decode_rejects_a_file_that_holds_no_codes(openlvm_error, tokenizer_at, 
 
 def test_encode_rejects_an_unknown_tokenizer(openlvm_error, pictures):
     assert "no tokenizer" in openlvm_error("tokenizer", "encode", pictures, "--tokenizer", "dmo")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_torchrun_trains_tokenizers_as_one_process_does(openlvm_json, by_torchrun, tokenizer_at, pictures, tmp_path):
+    """A recipe from its beginning, and one that goes on; one of the two processes writes and prints."""
+    tune = ["--from", tokenizer_at, "--pictures", pictures, "--no-rehearse", "--steps", 2, "--batch", 2]
+    for name, words in (("recipe", ["demo_tokenizer", "--tiny"]), ("tune", [*tune, "--heldout-share", 0.5])):
+        openlvm_json("tokenizer", "train", *words, "--run", tmp_path / name)
+        ended = by_torchrun("tokenizer", "train", *words, "--run", tmp_path / f"{name}2")
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.count(f"{name}2/tokenizer") == 1
+        one, two = ([line["loss"] for line in read_metrics(tmp_path / at)] for at in (name, f"{name}2"))
+        assert len(two) > 0 and two == pytest.approx(one, rel=1e-3)

@@ -55,6 +55,26 @@ def test_training_repeats_and_resumes_to_the_bit(own, tmp_path, openlvm_json):
     assert losses(tmp_path / "two") == expected
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_torchrun_trains_as_one_process_does(own, tmp_path, openlvm_json, by_torchrun):
+    """The command of docs/scale.md: processes of their own, with nothing in common but their environment."""
+    openlvm_json(*own, "--run", tmp_path / "one")
+    whole = [*own, "--run", tmp_path / "two", "--train.parallel", "fsdp", "--train.async-checkpoints"]
+    ended = by_torchrun(*whole)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("two/bundle") == 1  # one of them prints
+    assert [step for step, _ in losses(tmp_path / "two")] == [1, 2, 3, 4]
+    for (_, found), (_, expected) in zip(losses(tmp_path / "two"), losses(tmp_path / "one"), strict=True):
+        assert found == pytest.approx(expected, rel=1e-5)
+    shard = max((tmp_path / "two/checkpoints").rglob("__1_0.distcp"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    damaged = by_torchrun(*whole, "--resume")
+    assert damaged.returncode and damaged.stderr.count(f"error: {shard} is damaged: its SHA-256") == 2
+
+
 def test_fields_of_a_recipe_are_flags(own, tmp_path, openlvm_json):
     openlvm_json(*own, "--run", tmp_path / "run", "--train.steps", 2, "--train.optim.lr", "2e-3")
     told = json.loads((tmp_path / "run" / "config.json").read_text())["train"]

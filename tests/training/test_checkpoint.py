@@ -1,13 +1,21 @@
 """Checkpoints: weights, tied tables and optimizer come back; what does not fit is refused."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from openlvm.training.checkpoint import TrainState, hash_config, load_checkpoint, load_state, save_checkpoint
+from openlvm.training.checkpoint import (
+    TrainState,
+    hash_config,
+    load_checkpoint,
+    load_state,
+    load_weights,
+    save_checkpoint,
+)
 from openlvm.training.config import OptimConfig
 from openlvm.training.guards.damage import write_list
 from openlvm.training.optim import make_optimizer
@@ -59,8 +67,10 @@ def test_checkpoint_rejects_what_does_not_fit(tmp_path: Path):
         load_checkpoint(at, {"net": nn.Linear(2, 2)}, optimizers)
     state = json.loads((at / "state.json").read_text())
     (at / "state.json").write_text(json.dumps(state | {"format_version": 9}))
-    with pytest.raises(ValueError, match="checkpoint format 9; this openlvm reads 2. Go on with"):
-        load_state(at)
+    (at / "files.json").unlink()  # as of format 1
+    for load in (load_state, partial(load_weights, modules={"net": net})):
+        with pytest.raises(ValueError, match="checkpoint format 9; this openlvm reads 2. Go on with"):
+            load(at)
 
 
 def test_checkpoint_rejects_damage(tmp_path: Path):

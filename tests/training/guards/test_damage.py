@@ -4,13 +4,14 @@ import re
 import shutil
 import signal
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch.distributed as dist
-from forked import Forked, joined
+from forked import joined
 from small_plans import small_decoder
-from split_runs import fork_ranks, train_dying, train_small
+from split_runs import die, fail_to_read, fork_each, fork_ranks, train_small, train_struck
 
 from openlvm.core.runs import RunFolder, read_metrics
 from openlvm.training.checkpoint import load_checkpoint, load_state
@@ -58,12 +59,28 @@ def test_any_byte_that_changed_is_found(tmp_path, parallel):
     with pytest.raises(ValueError, match=r"state.json is damaged.*delete that folder"):
         load_state(at)
     (at / "state.json").write_bytes(whole)
-    whole = (at / FILES).read_bytes()
-    (at / FILES).write_bytes(whole[:-20])
-    with pytest.raises(ValueError, match=r"files.json is not a readable list.*delete that folder, and the run goes on"):
-        load_checkpoint(at, {"decoder": decoder}, optimizers)
-    (at / FILES).write_bytes(whole)
     assert load_checkpoint(at, {"decoder": decoder}, optimizers).step == 10
+
+
+def test_damage_of_the_list_itself_is_told_as_such(tmp_path):
+    """Whichever byte of it changed: no file is blamed for it, and none is left out."""
+    train_small(tmp_path, steps=5)
+    at = RunFolder(tmp_path).latest_checkpoint()
+    whole = (at / FILES).read_bytes()
+    for place in range(len(whole)):
+        flip(at / FILES, place)
+        with pytest.raises(ValueError, match=r"files.json is (damaged|not a readable list).*delete that folder"):
+            load_state(at)
+        (at / FILES).write_bytes(whole)
+    for other in (b"{}", b"[]", b'{"files": {}}', whole[:-20]):
+        (at / FILES).write_bytes(other)
+        with pytest.raises(ValueError, match=r"files.json is (damaged|not a readable list).*delete that folder"):
+            load_state(at)
+    for name in (FILES, "state.json"):
+        (at / FILES).write_bytes(whole)
+        (at / name).unlink()
+        with pytest.raises(FileNotFoundError, match=rf"{name}.*delete that folder, and the run goes on"):
+            load_state(at)
 
 
 def test_ranks_read_each_file_once_and_their_own_shards(monkeypatch):
@@ -103,8 +120,31 @@ def test_damage_of_one_shard_stops_all_ranks_and_the_run_goes_on_from_the_checkp
 def test_kill_9_while_a_checkpoint_is_digested_leaves_the_one_before(two, tmp_path, moment):
     """Killed in the second checkpoint, of step 10, before it bears its name."""
     at = tmp_path / "killed"
-    killed = Forked(train_dying, str(at), moment, environment={}, words_at=tmp_path / "words.txt")
+    [killed] = fork_each(1, train_struck, str(at), f"parallel.shards.{moment}", die, words_at=tmp_path)
     killed.wait(timeout=100)
     assert killed.returncode == -signal.SIGKILL and list(RunFolder(at).checkpoints()) == [5]
     train_small(at, parallel="fsdp", resume=True)
     assert list(RunFolder(at).checkpoints()) == [5, 10] and losses_of(at) == pytest.approx(losses_of(two), rel=1e-5)
+
+
+@pytest.mark.usefixtures("ranks_of_both_kinds")
+@pytest.mark.parametrize("in_background", [False, True])
+def test_a_rank_killed_while_it_digests_ends_the_other(two, tmp_path, in_background):
+    at = tmp_path / "killed"
+    struck = partial(train_struck, rank=1, async_checkpoints=in_background)
+    running = fork_each(2, struck, str(at), "parallel.shards.digests_of", die, words_at=tmp_path)
+    words = [process.wait(timeout=100) for process in running]
+    assert running[1].returncode == -signal.SIGKILL and running[0].returncode not in (0, -signal.SIGKILL)
+    assert "another rank ended or does not answer" in words[0] and list(RunFolder(at).checkpoints()) == [5]
+    joined(fork_ranks(2, [{"at": str(at), "parallel": "fsdp", "resume": True}], tmp_path))
+    assert list(RunFolder(at).checkpoints()) == [5, 10] and losses_of(at) == losses_of(two)
+
+
+def test_what_one_rank_cannot_read_is_told_by_all(two, tmp_path):
+    """A failing disk says so more often than it answers wrongly, and not to every machine."""
+    at = tmp_path / "unread"
+    shutil.copytree(two, at)
+    struck = partial(train_struck, rank=1, of="__1_0.distcp", resume=True)
+    running = fork_each(2, struck, str(at), "guards.damage.sha256_of", fail_to_read, words_at=tmp_path)
+    for told in [process.wait(timeout=100) for process in running]:
+        assert "cannot be read (Input/output error); " in told and "goes on from the checkpoint before" in told

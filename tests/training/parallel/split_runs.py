@@ -1,6 +1,7 @@
 """Trainings of the small decoder on several gloo processes. As a script, one rank of them: it runs its scenarios one
 after the other, so that torch is imported once."""
 
+import errno
 import json
 import os
 import signal
@@ -8,8 +9,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -44,26 +47,42 @@ def start_ranks(world_size: int, scenarios: list[dict[str, Any]]) -> list[subpro
 def fork_ranks(world_size: int, scenarios: list[dict[str, Any]], words_at: Path) -> list[Forked]:
     """`start_ranks` in less time; what rank r says is in the folder `words_at`. Not for what compiles or has a GPU."""
     scenarios = [{**scenario, "port": free_port()} for scenario in scenarios]
-    where = {"MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": str(world_size)}
+    return fork_each(world_size, run_all, scenarios, words_at=words_at)
+
+
+def fork_each(world_size: int, function: Callable, *args: Any, words_at: Path) -> list[Forked]:
+    """A process a rank that calls the function."""
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(world_size)}
     return [
-        Forked(run_all, scenarios, environment={**where, "RANK": str(rank)}, words_at=words_at / f"rank-{rank}.txt")
+        Forked(function, *args, environment={**where, "RANK": str(rank)}, words_at=words_at / f"rank-{rank}.txt")
         for rank in range(world_size)
     ]
 
 
-def train_dying(at: str, moment: str) -> None:
-    """Train split, and be killed where the second checkpoint, of step 10, calls a function of `shards` of this name."""
-    import openlvm.training.parallel.shards as shards
+def train_struck(
+    at: str, place: str, blow: Callable[[], None], *, of: str = "step-00000010", rank: int = 0, **changes: Any
+) -> None:
+    """Train split; where rank `rank` calls "module.function" for a path with `of` in it, the blow falls first."""
+    module, name = place.rsplit(".", 1)
+    within = import_module(f"openlvm.training.{module}")
+    found = getattr(within, name)
 
-    found = getattr(shards, moment)
-
-    def dying(*given: Any) -> Any:
-        if "step-00000010" in str(given[0]):
-            os.kill(os.getpid(), signal.SIGKILL)
+    def struck(*given: Any) -> Any:
+        if of in str(given[0]):
+            blow()
         return found(*given)
 
-    setattr(shards, moment, dying)
-    train_small(at, parallel="fsdp")
+    if int(os.environ.get("RANK", 0)) == rank:
+        setattr(within, name, struck)
+    train_small(at, parallel="fsdp", **changes)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail_to_read() -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def finish(running: list[subprocess.Popen], timeout: float = 100) -> list[str]:
@@ -121,9 +140,6 @@ def exploding(loss: Any, batch: Any) -> Any:
 
 def run_all(scenarios: list[dict[str, Any]]) -> None:
     """One rank: its scenarios, one after the other."""
-    import torch
-
-    torch.set_num_threads(1)
     for scenario in scenarios:
         os.environ["MASTER_PORT"] = str(scenario.pop("port"))
         train_small(**scenario)

@@ -15,6 +15,7 @@ def lines_of(at: Path) -> list[dict]:
     return [{name: value for name, value in line.items() if name != "timing"} for line in read_metrics(at)]
 
 
+@pytest.mark.usefixtures("ranks_of_both_kinds")
 @pytest.mark.parametrize("parallel", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp"])
 def test_killing_a_rank_ends_the_others_and_the_run_resumes(tmp_path, parallel):
     at = tmp_path / "killed"
