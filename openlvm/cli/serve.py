@@ -72,9 +72,13 @@ def _can_show_page() -> bool:
 
 def names_of(given: Sequence[str]) -> dict[str, str]:
     """What clients call each LVM: the last part of its place."""
+    from openlvm.bundle import EMBEDDED
+
     names: dict[str, str] = {}
     for at in given:
         name = Path(at).name or at
+        if name in EMBEDDED and at != name:
+            raise ValueError(f"--lvm: {at} would be called {name}, as an LVM that ships is; rename the folder")
         if name in names:
             raise ValueError(f"--lvm: {names[name]} and {at} are both called {name}; rename one of the folders")
         names[name] = at

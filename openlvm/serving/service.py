@@ -135,7 +135,7 @@ class Asking:
         loop = asyncio.get_running_loop()
 
         def tell() -> None:
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop was closed: the server has stopped
                 loop.call_soon_threadsafe(self.changed.set)
 
         return tell

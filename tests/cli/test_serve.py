@@ -47,6 +47,8 @@ def test_names_are_the_last_parts_of_places():
         "fitted": "runs/fitted",
         "big": "/models/big/",
     }
+    with pytest.raises(ValueError, match="runs/mini would be called mini, as an LVM that ships is; rename the folder"):
+        names_of(["runs/mini"])  # the call that the page prints would load the other one
     with pytest.raises(ValueError, match="at least one LVM"):
         names_of([])
 

@@ -8,6 +8,7 @@ import pytest
 
 from openlvm.cli.command import parse
 from openlvm.cli.serve import TOKEN, Serve
+from openlvm.serving.http.wire import MOST_MARKS
 from openlvm.serving.limits import Limits
 
 ROOT = Path(__file__).parents[2]
@@ -80,8 +81,9 @@ def test_bounds_in_the_document_are_the_defaults():
         f"| orders of an ensemble | {limits.max_ensemble} |",
         f"| keys, values and activations of a request | {limits.max_memory_mb / 1024:g} GiB |",
         f"| requests at a time, waiting ones included | {limits.max_requests} |",
-        f"| requests of one address | {limits.rate:g} a second, {limits.burst} at once |",
+        f"| requests (POST) of one address | {limits.rate:g} a second, {limits.burst} at once |",
         f"| a request, waiting included | {limits.request_seconds:g} s |",
         f"| connections | {limits.max_connections} |",
+        f"| brackets and commas of a JSON text (no flag) | {MOST_MARKS:,} |",
     ):
         assert line in text, line

@@ -65,14 +65,13 @@ async def progress(
     until = time.monotonic() + seconds
     each = bundle.tokenizer.codes_per_image
     total, told = each * num_frames * len(job.codes), 0
-    while not job.result.done():
+    while not job.result.done() and (left := until - time.monotonic()) > 0:
         try:
-            async with asyncio.timeout(min(KEEP_ALIVE_SECONDS, until - time.monotonic())):
+            async with asyncio.timeout(min(KEEP_ALIVE_SECONDS, left)):
                 await changed.wait()
         except TimeoutError:
-            if time.monotonic() >= until:
-                return
-            yield None
+            if left > KEEP_ALIVE_SECONDS:
+                yield None
             continue
         changed.clear()
         codes = [list(row) for row in job.codes]

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from openlvm.prompting.answers import Answer, Choice
 from openlvm.serving.http.body import Refused, Upload
-from openlvm.serving.http.wire import Inline, validated
+from openlvm.serving.http.wire import Number, validated
 from openlvm.serving.playground.answers import html, repeat
 from openlvm.serving.playground.prompts import Prompt, read_prompt
 from openlvm.serving.service import Asking, Service
@@ -33,10 +33,10 @@ async def answer_of(
         beside: a second LVM, or NOBODY.
     """
     try:
-        prompt = read_prompt(words)
-        how = _how(prompt, candidates, frames, temperature, top_p, seed, exact)
-        names = [name] if beside in (NOBODY, name) else [name, beside]
-        with _Admitted(service, len(words), len(names)):
+        names = [str(name)] if beside in (NOBODY, name) else [str(name), str(beside)]
+        with _Admitted(service, len(str(words)), len(names)):
+            prompt = await asyncio.to_thread(read_prompt, words)
+            how = _how(prompt, candidates, frames, temperature, top_p, seed, exact)
             columns = [_Column(service, one, prompt, number) for number, one in enumerate(names)]
             async with aclosing(_answered(columns, prompt, how)) as parts:
                 async for made in parts:
@@ -61,7 +61,7 @@ def _how(
     if prompt.verb == "choose":
         return {}
     how = {"num_candidates": candidates, "seed": seed, "exact": exact, "temperature": temperature}
-    how |= {"top_p": top_p} if temperature > 0 else {}
+    how |= {} if temperature == 0 else {"top_p": top_p}
     return how | ({"num_frames": frames} if prompt.verb == "complete" else {})
 
 
@@ -100,9 +100,8 @@ class _Column:
 
     async def submit(self, how: Mapping[str, Any]) -> None:
         """Hand the prompt in."""
-        text = self.prompt.request(lvm=self.name, **how)
-        request = await asyncio.to_thread(validated, self.prompt.verb, text, Inline)
-        await self.asking.submit(Upload(request, None))
+        request = validated(self.prompt.verb, self.prompt.request(lvm=self.name, **how), Number)
+        await self.asking.submit(Upload(request, list(self.prompt.files)))
 
     async def grow(self, changed: asyncio.Event) -> None:
         """Tell of it as long as it is drawn, then of what came out."""

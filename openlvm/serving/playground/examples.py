@@ -18,8 +18,6 @@ THUMBNAIL = 64
 STYLES = {"analogy": "analogy", "sequence": "complete", "composition": "compose"}
 """How a question is asked -> the mode of the page."""
 
-Names = list[list[str]]
-
 
 @dataclass(frozen=True)
 class Example:

@@ -2,8 +2,8 @@
 
 import hashlib
 import hmac
+from dataclasses import replace
 from html import escape
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
 from fastapi import FastAPI, Request
@@ -18,6 +18,7 @@ COOKIE = "openlvm"
 SECONDS = 30 * 24 * 3600
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 MAX_BYTES = 4096
+"""Of what is posted by those who have no token yet."""
 STYLE = """
 :root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:24rem;margin:15vh auto;padding:0 1rem}
 input,button{font:inherit;width:100%;padding:.5rem;margin:.3rem 0;box-sizing:border-box}.problem{color:#c22}
@@ -35,7 +36,8 @@ class Door:
     path = PATH
 
     def __init__(self, token: str, *, to: str, limits: Limits, uploads: Budget):
-        self.token, self.to, self.limits, self.uploads = token, to, limits, uploads
+        self.token, self.to, self.uploads = token, to, uploads
+        self.limits = replace(limits, max_body_mb=MAX_BYTES / 2**20)
         self.proof = hmac.new(token.encode(), b"openlvm playground", hashlib.sha256).hexdigest()
         """What the cookie holds: the browser knew the token, which cannot be told from it."""
 
@@ -45,12 +47,12 @@ class Door:
         return scope["method"] == "GET" and (path == self.to or path == f"{self.to}/")
 
     def lets_in(self, cookies: bytes) -> bool:
-        """Whether a Cookie header has the proof; compared in a time that does not tell how much of it is right."""
-        try:
-            found = SimpleCookie(cookies.decode("latin-1"))
-        except CookieError:
-            return False
-        return COOKIE in found and hmac.compare_digest(found[COOKIE].value.encode(), self.proof.encode())
+        """Whether a Cookie header has the proof; compared in a time that does not tell how much of it is right.
+
+        Other servers of this address set cookies too, of any form; `http.cookies` gives up at the first odd one.
+        """
+        own = f"{COOKIE}={self.proof}".encode()
+        return any(hmac.compare_digest(one.strip(), own) for one in cookies.split(b";"))
 
     def add_to(self, app: FastAPI) -> None:
         """Its routes."""
@@ -65,7 +67,7 @@ class Door:
         """A cookie for who knows the token, the page again for who does not."""
         body = await read_body(request, self.limits, self.uploads)
         self.uploads.give_back(len(body))
-        given = parse_qs(body[:MAX_BYTES].decode("utf-8", "replace")).get("token", [""])[0]
+        given = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0]
         if not hmac.compare_digest(given.strip().encode(), self.token.encode()):
             return _page("That is not the token of this server.", status=401)
         response = RedirectResponse(self.to, status_code=303)

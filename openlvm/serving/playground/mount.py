@@ -15,6 +15,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from openlvm.serving.http.body import Refused, read_body
+from openlvm.serving.http.wire import check_marks
+from openlvm.serving.playground.listeners import Listeners
 from openlvm.serving.service import Service
 
 PATH = "/playground"
@@ -26,10 +28,14 @@ POLICY = (
 """Content-Security-Policy: nothing comes from elsewhere. Gradio's templates are evaluated, so scripts may be."""
 READ = ("", "/", "/theme.css")
 """Paths that are read, below PATH."""
-READ_BELOW = ("/assets/", "/static/", "/gradio_api/queue/data")
-CALLED = ("/gradio_api/queue/join", "/gradio_api/cancel", "/gradio_api/reset")
+READ_BELOW = ("/assets/", "/static/")
+LISTENED = "/gradio_api/queue/data"
+"""Path of the stream of events."""
+CALLED = ("/gradio_api/queue/join", "/gradio_api/cancel")
 """Paths that are posted to."""
-CALL_FIELDS = {"data", "fn_index", "session_hash", "trigger_id", "event_id", "event_data", "batched", "simple_format"}
+CALL_FIELDS = {"data", "fn_index", "session_hash", "trigger_id", "event_id", "event_data"}
+MOST_LETTERS = 64
+"""Letters of a session's or a call's name: Gradio remembers them, and gives 11 and 32."""
 KEPT_SECONDS = 3600
 """How long a browser keeps Gradio's scripts and styles."""
 SETTINGS = {
@@ -50,8 +56,8 @@ def mounted(app: FastAPI, service: Service) -> ASGIApp:
         raise ImportError(f"{error}; the page needs more packages: pip install 'openlvm[ui]'") from None
 
     inner = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    handlers = add_page(inner, PATH, service)
-    return Gate(inner, app, service, handlers)
+    added = add_page(inner, PATH, service)
+    return Gate(inner, app, service, handlers=added.handlers, listeners=added.listeners)
 
 
 class Gate:
@@ -61,10 +67,13 @@ class Gate:
         page: Gradio's application.
         api: the other.
         handlers: numbers of the page's handlers -> how many values each takes.
+        listeners: to what Gradio tells.
     """
 
-    def __init__(self, page: ASGIApp, api: ASGIApp, service: Service, handlers: Mapping[int, int]):
-        self.page, self.api, self.service, self.handlers = page, api, service, handlers
+    def __init__(
+        self, page: ASGIApp, api: ASGIApp, service: Service, *, handlers: Mapping[int, int], listeners: Listeners
+    ):
+        self.page, self.api, self.service, self.handlers, self.listeners = page, api, service, handlers, listeners
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI says."""
@@ -79,7 +88,8 @@ class Gate:
             await self.let_through(path.removeprefix(PATH), scope, receive, _with_policy(path, send))
         except Refused as error:
             told = {"error": error.error, "detail": error.error, "id": scope["state"]["id"]}
-            await JSONResponse(told, status_code=error.status)(scope, receive, send)
+            wait = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+            await JSONResponse(told, status_code=error.status, headers=wait)(scope, receive, send)
         except ClientDisconnect:
             pass
 
@@ -87,10 +97,15 @@ class Gate:
         """What the page needs; raises Refused for all else."""
         if scope["method"] in ("GET", "HEAD") and (path in READ or path.startswith(READ_BELOW)):
             await self.page(scope, receive, send)
+        elif scope["method"] == "GET" and path == LISTENED:
+            async with self.listeners.listening(Request(scope).query_params.get("session_hash", "")):
+                await self.page(scope, receive, send)
         elif scope["method"] == "POST" and path in CALLED:
             body = await read_body(Request(scope, receive), self.service.limits, self.service.uploads)
             try:
-                checked = json.dumps(checked_call(body, self.handlers)).encode()
+                call = checked_call(body, self.handlers)
+                self.listeners.expect(call["session_hash"])
+                checked = json.dumps(call).encode()
                 await self.page(_with_length(scope, len(checked)), _again(checked, receive), send)
             finally:
                 self.service.uploads.give_back(len(body))
@@ -108,6 +123,10 @@ def checked_call(body: bytes, handlers: Mapping[int, int]) -> Mapping[str, Any]:
         Refused: it is something else.
     """
     try:
+        check_marks(body)
+    except ValueError as error:
+        raise Refused(422, str(error)) from None
+    try:
         found = json.loads(body)
     except (ValueError, RecursionError):
         raise Refused(400, "the body is no JSON") from None
@@ -118,10 +137,11 @@ def checked_call(body: bytes, handlers: Mapping[int, int]) -> Mapping[str, Any]:
     if "data" in found and (not isinstance(found["data"], list) or len(found["data"]) != handlers[found["fn_index"]]):
         raise Refused(422, "the page's handler takes another number of values")
     found.pop("event_data", None)  # no handler reads it
-    values = [found.get("data") or [], *(value for name, value in found.items() if name != "data")]
-    flat = [one for value in values for one in (value if isinstance(value, list) else [value])]
-    if not all(one is None or isinstance(one, str | int | float) for one in flat):
+    others = [value for name, value in found.items() if name != "data"]
+    if not all(one is None or isinstance(one, str | int | float) for one in [*found.get("data", []), *others]):
         raise Refused(422, "a call of the page holds texts and numbers only")
+    if not isinstance(found.get("session_hash"), str) or any(len(str(name)) > MOST_LETTERS for name in others):
+        raise Refused(422, f"a call of the page has a session and names of at most {MOST_LETTERS} letters")
     return found
 
 

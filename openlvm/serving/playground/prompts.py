@@ -7,15 +7,20 @@ picture {name, data} or null.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
-from openlvm.serving.http.pictures import png_text
+from openlvm.serving.http.pictures import decoded_text, png_text
+from openlvm.serving.http.wire import check_marks
 
 MAX_NAME = 60
+FILE = "repeat.py"
+"""The call that repeats an answer, beside the pictures (answers/repeat.py)."""
+RESERVED = (FILE, "answer", "repeated")
+"""Names of what else lies beside them."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class Named:
     """Of its file; no two pictures of a prompt have the same."""
     data: str
     """The file, base64."""
+    number: int
+    """Of the picture among those of the prompt, from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +46,14 @@ class Prompt:
     """What a perfect answer shows (base64 pictures), for an example that was not changed."""
     right: int | None = None
     """The option that is right, of such an example."""
-    pictures: tuple[Named, ...] = field(default=())
+    pictures: tuple[Named, ...] = ()
     """All that are given, each once."""
+    files: tuple[bytes, ...] = ()
+    """Theirs."""
 
     def request(self, **how: Any) -> str:
-        """The body of the API's request, JSON."""
-        return json.dumps({**mapped(self.given, lambda picture: picture.data), **how})
+        """The API's request, JSON, which names files by their numbers: what is given twice is one picture."""
+        return json.dumps({**mapped(self.given, lambda picture: picture.number), **how})
 
 
 def read_prompt(text: str) -> Prompt:
@@ -54,16 +63,19 @@ def read_prompt(text: str) -> Prompt:
         ValueError: a picture is missing, or the words are none of the page's.
     """
     try:
+        check_marks(text)
         found = json.loads(text)
         mode, sections = found["mode"], [_items(items) for items in found["sections"]]
         names = _Names()
         truths = tuple(str(picture["data"]) for picture in found["truths"])
         given = _GIVEN[mode](sections)
-        right = None if found["right"] is None else int(found["right"])
+        right = found["right"] if isinstance(found["right"], int) else None
         named = {key: mapped(value, names) for key, value in given.items()}
-    except (TypeError, KeyError, IndexError, AttributeError, json.JSONDecodeError):
+    except (TypeError, KeyError, IndexError, AttributeError, json.JSONDecodeError, RecursionError):
         raise ValueError("this page and its server do not understand each other; load the page again") from None
-    return Prompt(verb=mode, given=named, truths=truths, right=right, pictures=tuple(names.known.values()))
+    pictures = tuple(names.known.values())
+    files = tuple(decoded_text(picture.data, picture.name) for picture in pictures)
+    return Prompt(verb=mode, given=named, truths=truths, right=right, pictures=pictures, files=files)
 
 
 def _items(items: Any) -> list[list[dict[str, str] | None]]:
@@ -111,19 +123,19 @@ class _Names:
     def __call__(self, picture: Mapping[str, str]) -> Named:
         name, data = str(picture["name"]), str(picture["data"])
         if (name, data) not in self.known:
-            self.known[name, data] = Named(self._free(safe_name(name)), data)
+            self.known[name, data] = Named(self._free(safe_name(name)), data, len(self.known))
         return self.known[name, data]
 
     def _free(self, name: str) -> str:
-        taken = {picture.name for picture in self.known.values()}
+        taken = {*RESERVED, *(picture.name.casefold() for picture in self.known.values())}  # some disks ignore case
         stem, ending = PurePath(name).stem, PurePath(name).suffix
         candidates: Iterator[str] = iter([name, *(f"{stem}-{number}{ending}" for number in range(2, len(taken) + 3))])
-        return next(one for one in candidates if one not in taken)
+        return next(one for one in candidates if one.casefold() not in taken)
 
 
 def safe_name(name: str) -> str:
     """The last part of a name, without letters that folders, shells or Python's strings take for something else."""
-    kept = re.sub(r"[^\w.-]+", "_", re.split(r"[\\/]", name)[-1]).lstrip(".-")[-MAX_NAME:]
+    kept = re.sub(r"[^\w.-]+", "_", re.split(r"[\\/]", name)[-1])[-MAX_NAME:].lstrip(".-")
     return kept or "picture"
 
 

@@ -76,5 +76,11 @@ def test_waiting_is_told_and_ends_in_time(lvm, job, monkeypatch):
     assert found == [None] * len(found) and 2 <= len(found) <= 3
 
 
+def test_time_is_over_although_there_is_always_more(lvm, job, monkeypatch):
+    monkeypatch.setattr(stream, "SECONDS_BETWEEN", 0.1)  # there is more each time when it looks again
+    found = told(job, [lambda: [own.append(1) for own in job.codes]] * 7, lvm.bundle, seconds=0.15)
+    assert 1 <= len(found) <= 2
+
+
 def test_an_event_is_one_block_of_lines():
     assert event("answer", {"text": "a\nb"}) == b'event: answer\ndata: {"text": "a\\nb"}\n\n'

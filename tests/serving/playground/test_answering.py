@@ -199,6 +199,20 @@ def test_a_failure_is_told_by_its_id(service, words, monkeypatch, caplog):
     assert "secret" not in last and number in caplog.text and "secret detail" in caplog.text
 
 
+def test_a_picture_given_twice_is_encoded_once(service, lvm, words, slots, monkeypatch):
+    seen, encode = [], type(lvm.bundle.tokenizer).encode
+    monkeypatch.setattr(
+        type(lvm.bundle.tokenizer), "encode", lambda self, pixels: (seen.append(len(pixels)), encode(self, pixels))[1]
+    )
+    answers(service, words("complete", sections=[[[slots[0]], [slots[1]], [slots[0]]]]))
+    assert seen == [2]  # as the printed call does: the bits of codes may depend on what is encoded beside them
+
+
+def test_truths_are_text(service, words):
+    last = answers(service, words("analogy", truths=[{"data": '"><script>alert(1)</script>'}]))[-1]
+    assert "<script" not in last and "right answer" in last
+
+
 def test_names_of_files_are_text(service, words, slots):
     name = '<img src=x onerror="alert(1)">.png'
     text = words("analogy").replace(slots[0]["name"], name.replace('"', '\\"'))

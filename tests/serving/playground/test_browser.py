@@ -249,3 +249,23 @@ def test_a_phone_shows_all_of_it(opened):
     page.locator("#lvm-run").tap()
     page.wait_for_selector(".lvm-answer pre")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_pictures_go_where_they_were_dropped_although_the_mode_changes_meanwhile(opened, tmp_path):
+    page = opened()
+    (tmp_path / "late.png").write_bytes(picture_file(np.zeros((20, 20, 3), np.uint8)))
+    page.evaluate(
+        """() => {
+            const read = FileReader.prototype.readAsDataURL;
+            FileReader.prototype.readAsDataURL = function (file) { setTimeout(() => read.call(this, file), 1000); };
+        }"""
+    )
+    page.get_by_role("tab", name="Continue frames").click()
+    with page.expect_file_chooser() as chooser:
+        page.locator("[data-key='0.add']").click()
+    chooser.value.set_files([tmp_path / "late.png"])
+    page.get_by_role("tab", name="Analogy").click()
+    page.wait_for_timeout(2000)
+    assert page.locator(".slot img").count() == 0
+    page.get_by_role("tab", name="Continue frames").click()
+    assert page.locator(".strip .slot img").count() == 1

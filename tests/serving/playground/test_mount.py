@@ -2,12 +2,15 @@
 
 import http.client
 import json
+import re
+import time
 
 import pytest
 from http_calls import post
 
 from openlvm.serving.http.body import Refused
-from openlvm.serving.limits import Limits
+from openlvm.serving.limits import Budget, Limits
+from openlvm.serving.playground.login import Door
 from openlvm.serving.playground.mount import checked_call
 from openlvm.serving.server import running
 
@@ -45,6 +48,14 @@ def test_the_page_is_there_and_loads_nothing_from_elsewhere(page):
     assert headers["x-frame-options"] == "DENY" and headers["cache-control"] == "no-store"
     assert ask(page, "GET", "/")[1]["location"] == "/playground"
     assert ask(page, "GET", "/docs")[0] == 200
+
+
+def test_switches_begin_within_the_limits(lvm):
+    with running({"tiny": lvm}, limits=Limits(max_candidates=2, max_drawn=2), has_page=True) as small:
+        config = ask(small, "GET", "/playground/")[2].decode()
+    found = re.findall(r'"minimum":(\d+),"maximum":(\d+)[^}]*?"value":(\d+)', config)
+    found = [tuple(map(int, one)) for one in found]
+    assert (1, 2, 2) in found and all(least <= value <= most for least, most, value in found), found
 
 
 def test_the_api_stands_beside_it(page, slots):
@@ -98,6 +109,9 @@ FILE = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
         ({"data": [], "fn_index": 0, "session_hash": "a", "request": {}}, 422),
         ({"data": ["a"], "fn_index": 0, "session_hash": "a"}, 422),
         ({"data": [], "fn_index": 999, "session_hash": "a"}, 422),
+        ({"data": [], "fn_index": 0, "session_hash": "a" * 65}, 422),
+        ({"data": [], "fn_index": 0, "session_hash": ["a"]}, 422),
+        ({"data": [], "fn_index": 0}, 422),
         ({"data": ["x" * 20_000], "fn_index": 0, "session_hash": "a"}, 413),
     ],
 )
@@ -124,6 +138,11 @@ def test_what_no_handler_reads_is_dropped():
         checked_call(twice, {0: 1})
 
 
+def test_a_call_that_is_costly_to_read_is_refused_unread():
+    with pytest.raises(Refused, match="brackets and commas"):
+        checked_call(b'{"data": [' + b"[]," * 40_000 + b"1]}", {0: 1})
+
+
 # ------------------------------------------------------------------------------------------------------ with a token
 
 
@@ -141,9 +160,25 @@ def test_a_person_gives_the_token_once(locked):
     proof = cookie.split(";")[0]
     assert ask(locked, "GET", "/playground/", Cookie=proof)[0] == 200
     assert ask(locked, "GET", "/v1/models", Cookie=proof)[0] == 200
+    for beside in ('other={"a": 1}; {}', "a[b]=1; {}", "{}; flag", 'q="{}'):
+        cookies = beside.replace("{}", proof) if "q=" not in beside else f"{proof}; {beside}"
+        assert ask(locked, "GET", "/v1/models", Cookie=cookies)[0] == 200, cookies  # of others at this address
     for spoiled in (proof[:-1], proof + "0", "openlvm=", f"openlvm={TOKEN}", "openlvm", '"'):
         assert ask(locked, "GET", "/v1/models", Cookie=spoiled)[0] == 401
     assert ask(locked, "GET", "/v1/models", Cookie=proof, Origin="http://elsewhere.example")[0] == 403
+
+
+def test_a_long_token_is_not_read(locked):
+    assert ask(locked, "POST", "/login", b"token=" + b"x" * 5000)[0] == 413
+    assert locked.service.uploads.taken == 0
+
+
+def test_cookies_are_read_quickly():
+    door = Door(TOKEN, to="/", limits=Limits(), uploads=Budget(1))
+    began = time.perf_counter()
+    for _ in range(20):
+        assert not door.lets_in(b'a="' + b"\\" * 16_000 + b'"')
+    assert time.perf_counter() - began < 0.5  # 8 s with http.cookies of Python 3.11.7
 
 
 def test_guessing_tokens_is_slow(locked):

@@ -1,10 +1,12 @@
 """What the page says becomes a request of the API, or one line that tells what is missing."""
 
+import base64
 import json
+import re
 
 import pytest
 
-from openlvm.serving.http.wire import Inline, validated
+from openlvm.serving.http.wire import Number, validated
 from openlvm.serving.playground.prompts import read_prompt, safe_name
 
 
@@ -30,16 +32,10 @@ def test_sections_become_the_fields_of_a_request(words, slots, mode, expected):
     for number in range(5):
         told = told.replace(f'"{number}"', f'"picture_{number}.png"')
     assert {field: names(value) for field, value in prompt.given.items()} == json.loads(told)
-    request = validated(prompt.verb, prompt.request(**({"num_frames": 2} if mode == "complete" else {})), Inline)
-    assert request.model_dump().items() >= json.loads(told_data(expected, slots)).items()
+    request = validated(prompt.verb, prompt.request(**({"num_frames": 2} if mode == "complete" else {})), Number)
+    assert request.model_dump().items() >= json.loads(re.sub(r'"(\d)"', r"\1", json.dumps(expected))).items()
+    assert list(prompt.files) == [base64.b64decode(slot["data"]) for slot in slots[: len(prompt.files)]]
     assert [picture.data for picture in prompt.pictures] == [slot["data"] for slot in slots[: len(prompt.pictures)]]
-
-
-def told_data(expected, slots) -> str:
-    text = json.dumps(expected)
-    for number in range(5):
-        text = text.replace(f'"{number}"', json.dumps(slots[number]["data"]))
-    return text
 
 
 @pytest.mark.parametrize(
@@ -64,10 +60,15 @@ def test_what_is_missing_is_told(slots, mode, sections, told):
         read_prompt(text.replace('"S"', json.dumps(slots[0])))
 
 
-@pytest.mark.parametrize("text", ["", "null", "[]", "3", '{"mode": "complete"}', "{" * 100_000])
+@pytest.mark.parametrize("text", ["", "null", "[]", "3", '{"mode": "complete"}', "{" * 50_000, "[" * 50_000])
 def test_other_words_are_refused(text):
     with pytest.raises(ValueError, match="do not understand each other"):
         read_prompt(text)
+
+
+def test_words_that_are_costly_to_read_are_refused_unread():
+    with pytest.raises(ValueError, match="brackets and commas"):
+        read_prompt('{"sections": [' + "[]," * 40_000 + "[]]}")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,7 @@ def test_other_words_are_refused(text):
         ("", "picture"),
         ("Stühle.png", "Stühle.png"),
         ("x" * 300 + ".png", "x" * 56 + ".png"),
+        ("x" * 9 + "--" + "x" * 54 + ".png", "x" * 54 + ".png"),
     ],
 )
 def test_names_are_safe_in_folders_and_programs(given, kept):
@@ -93,6 +95,12 @@ def test_other_pictures_of_one_name_get_other_names_and_the_same_picture_keeps_i
     prompt = read_prompt(text)
     assert names(prompt.given["images"]) == ["a.png", "a-2.png", "a.png"]
     assert [picture.name for picture in prompt.pictures] == ["a.png", "a-2.png"]
+
+
+def test_names_differ_where_folders_do_not_know_capitals(slots):
+    given = [{**slot, "name": name} for slot, name in zip(slots, ("a.png", "A.png", "repeat.py"), strict=False)]
+    text = json.dumps({"mode": "complete", "sections": [[[one] for one in given]], "truths": [], "right": None})
+    assert names(read_prompt(text).given["images"]) == ["a.png", "A-2.png", "repeat-2.py"]
 
 
 def test_truths_and_the_right_option_are_kept(words, slots):

@@ -56,7 +56,7 @@ def _frames(frames: Sequence[Mapping[str, str]], name: str) -> str:
     for number, of_frame in enumerate(frames, 1):
         told = f"{name}, frame {number}" if len(frames) > 1 else name
         made += [
-            f'<img data-layer="{layer}" src="data:image/png;base64,{data}" alt="{escape(told)}'
+            f'<img data-layer="{layer}" src="data:image/png;base64,{escape(data)}" alt="{escape(told)}'
             f'{"" if layer == "picture" else f": {layer}"}">'
             for layer, data in of_frame.items()
         ]

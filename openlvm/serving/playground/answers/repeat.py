@@ -1,6 +1,5 @@
 """The call in Python that repeats an answer of the page, and one file with all that it needs and gave."""
 
-import base64
 import io
 import json
 import zipfile
@@ -14,10 +13,9 @@ from openlvm.model.products import Int8Linear
 from openlvm.prompting.answers import Answer, Choice
 from openlvm.prompting.lvm import LVM
 from openlvm.prompting.sampling import Sampling
-from openlvm.serving.playground.prompts import Prompt, mapped
+from openlvm.serving.playground.prompts import FILE, Prompt, mapped
 from openlvm.serving.work.asked import Way
 
-FILE = "repeat.py"
 WIDTH = 100
 
 
@@ -91,8 +89,8 @@ def whole(prompt: Prompt, program: str, found: Answer | Choice) -> bytes:
     """A zip: the pictures that were given, the program beside them, and what came out."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as made:
-        for picture in prompt.pictures:
-            made.writestr(picture.name, base64.b64decode(picture.data))
+        for picture, data in zip(prompt.pictures, prompt.files, strict=True):
+            made.writestr(picture.name, data)
         made.writestr(FILE, program)
         if isinstance(found, Answer):
             for name, data in answer_files(found).items():

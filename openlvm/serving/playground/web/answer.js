@@ -33,3 +33,18 @@ async function copy(pressed) {
   }
   setTimeout(() => (pressed.textContent = words), 2_000);
 }
+
+// After a press on Stop; what was under way may still come, and must not say that it goes on.
+let isStopped = false;
+
+document.addEventListener("click", (event) => {
+  if (!event.target.closest("#lvm-run, #lvm-stop")) return;
+  isStopped = Boolean(event.target.closest("#lvm-stop"));
+  tellStopped();
+});
+
+function tellStopped() {
+  if (isStopped) element.querySelectorAll("[role=status]").forEach((status) => (status.textContent = "Stopped."));
+}
+
+watch("value", tellStopped);

@@ -103,10 +103,11 @@ function allPictures() {
 
 async function put(files, number, itemNumber, slotNumber) {
   say("");
+  const section = state[mode].sections[number]; // before reading: somebody may turn to another mode meanwhile
+  const item = section.items[itemNumber];
   const pictures = await read(files);
   if (!pictures.length) return;
-  const section = state[mode].sections[number];
-  if (slotNumber !== undefined) section.items[itemNumber][slotNumber] = pictures.shift();
+  if (slotNumber !== undefined) item[slotNumber] = pictures.shift();
   if (section.kind !== "one") for (const picture of pictures) append(section, picture);
   changed();
 }
