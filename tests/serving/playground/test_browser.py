@@ -128,6 +128,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": root}
 
 
+@pytest.mark.slow
 def test_layers_are_other_pixels(opened):
     page = opened()
     load(page, "depth")
@@ -181,6 +182,7 @@ def test_keys_alone_suffice(opened):
     assert codes.shape == (4, 1, 64)
 
 
+@pytest.mark.slow
 def test_own_pictures_are_picked_dropped_and_dragged(opened, tmp_path):
     page = opened()
     for number in range(4):
@@ -212,6 +214,7 @@ def test_own_pictures_are_picked_dropped_and_dragged(opened, tmp_path):
     assert page.locator(".lvm-answer figure").first.locator("img:visible").count() == 2  # frames
 
 
+@pytest.mark.slow
 def test_two_lvms_stop_and_leaving(opened, server):
     page = opened()
     load(page, "puzzle of color")
@@ -251,6 +254,7 @@ def test_a_phone_shows_all_of_it(opened):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.slow
 def test_pictures_go_where_they_were_dropped_although_the_mode_changes_meanwhile(opened, tmp_path):
     page = opened()
     (tmp_path / "late.png").write_bytes(picture_file(np.zeros((20, 20, 3), np.uint8)))

@@ -91,12 +91,11 @@ def test_who_listened_is_answered_and_then_forgotten(page, words):
     assert soon(lambda: kept(page, "heard") == [False] * 3)
 
 
-def test_a_stream_with_nothing_to_tell_is_cut_off(page, words):
+def test_a_stream_is_cut_off_when_its_time_is_over(page, words, gate):
     page.server.config.app.app.listeners.seconds = 1
-    join(page, words("analogy"), "idle")
-    listen(page, "idle")
+    join(page, words("analogy"), "long")
     began = time.monotonic()
-    listen(page, "idle")
+    assert "codes.npy" not in listen(page, "long")
     assert 0.9 < time.monotonic() - began < 15
     assert page.server.config.app.app.listeners.streams.taken == 0
 
