@@ -68,7 +68,7 @@ def test_demo_from_scratch_uses_the_tokenizer_it_trained(tmp_path):
     assert (tmp_path / "demo" / "index.html").exists()
 
 
-@pytest.mark.slow  # whether a killed training goes on to the bit, cli/test_train asks of a smaller one
+@pytest.mark.slow  # smaller trainings go on to the bit in cli/test_train, after kills in training/test_loop
 def test_demo_killed_between_checkpoints_ends_the_same_to_the_bit(demo, tmp_path):
     """Its first steps are a second run with one seed; it is begun as a training and finished as a demo."""
     out, whole = tmp_path / "demo", demo / "lvm"
