@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from asked import INVERTED, PERFECT, build, scores
+from asked import INVERTED, PERFECT, Stopping, build, scores
 from miniatures.files import picture, save_jpeg, save_png
 from PIL import Image
 
@@ -307,19 +307,12 @@ def test_a_damaged_picture_stops_the_evaluation(tmp_path):
 def test_a_killed_run_goes_on_and_ends_the_same(root, tmp_path):
     columns = columns_of(Data(root=root, episodes=20), ["segmentation s0", "detection", "colorization"])
     whole = scores(columns, [PERFECT, *SIMPLE], tmp_path / "whole")
-    answered = []
-
-    def answer(question, *, most):
-        if len(answered) == most:
-            raise KeyboardInterrupt
-        answered.append(question)
-        return question.truth
-
+    answer = Stopping()
     with pytest.raises(KeyboardInterrupt):
         scores(columns, [Simple("perfect", partial(answer, most=18)), *SIMPLE], tmp_path / "twice")
     assert scores(columns, [Simple("perfect", partial(answer, most=999)), *SIMPLE], tmp_path / "twice") == whole
     assert (tmp_path / "whole/request.json").read_text() == (tmp_path / "twice/request.json").read_text()
-    assert len(answered) < 2 * (20 + 3 + 6)
+    assert len(answer.answered) < 2 * (20 + 3 + 6)
 
 
 def test_episodes_are_frozen(root):

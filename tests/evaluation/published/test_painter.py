@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from asked import INVERTED, PERFECT, build, mse, resized, scores
+from asked import INVERTED, PERFECT, Stopping, build, mse, resized, scores
 from miniatures.files import picture, save_jpeg
 from miniatures.restoration import sidd_blocks
 from PIL import Image
@@ -196,14 +196,7 @@ def test_no_example_is_of_the_scene_asked(official):
 def test_a_killed_run_goes_on_and_ends_the_same(official, tmp_path):
     columns = [plan.make(Data(root=official[0])) for plan in SUITE.chosen(["low-light", "depth", "denoising"])]
     whole = scores(columns, [PERFECT, *SIMPLE], tmp_path / "whole")
-    answered = []
-
-    def answer(question, *, most):
-        if len(answered) == most:
-            raise KeyboardInterrupt
-        answered.append(question)
-        return question.truth
-
+    answer = Stopping()
     with pytest.raises(KeyboardInterrupt):
         scores(columns, [Simple("perfect", partial(answer, most=3)), *SIMPLE], tmp_path / "twice")
     kept = len(list((tmp_path / "twice/lines").rglob("*.jsonl")))

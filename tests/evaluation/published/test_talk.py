@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from asked import INVERTED, PERFECT, build, mse, resized, scores
+from asked import INVERTED, PERFECT, Stopping, build, mse, resized, scores
 from miniatures.files import picture, save_jpeg, save_png
 from miniatures.restoration import sidd_blocks
 from PIL import Image
@@ -229,14 +229,7 @@ def test_the_next_view_is_asked_for(tmp_path):
 def test_a_killed_run_goes_on_and_ends_the_same(official, tmp_path):
     columns = columns_at(official[0], "inpainting", "segmentation", "normals")
     whole = scores(columns, [PERFECT, *SIMPLE], tmp_path / "whole")
-    answered = []
-
-    def answer(question, *, most):
-        if len(answered) == most:
-            raise KeyboardInterrupt
-        answered.append(question)
-        return question.truth
-
+    answer = Stopping()
     with pytest.raises(KeyboardInterrupt):
         scores(columns, [Simple("perfect", partial(answer, most=5)), *SIMPLE], tmp_path / "twice")
     assert scores(columns, [Simple("perfect", partial(answer, most=100)), *SIMPLE], tmp_path / "twice") == whole
